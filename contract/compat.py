@@ -1,0 +1,112 @@
+"""Whether a board can run a bundle, and with which variant.
+
+PURE. Rules:
+
+1. The manifest's order of variants is the preference; the first that fits is taken, nothing is guessed.
+2. A refusal names every reason, for every variant.
+3. ``ai-edge-litert`` counts its own versions; its first release grew out of TensorFlow 2.17
+   (https://ai.google.dev/edge/litert, "LiteRT Next" notes), so each of its versions offers at least TFLite 2.17.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from contract.errors import IncompatibleError, ManifestError
+from contract.identifiers import Version
+from contract.manifest import Manifest, Variant
+from contract.profile import Arch, DelegateName
+
+_LITERT = "ai-edge-litert"
+_LITERT_TFLITE_LEVEL = "2.17.0"
+
+
+class RuntimeFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A runtime that is installed: distribution name and version."""
+
+    name: str
+    version: str
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a board offers.
+
+    Attributes:
+        profile: The device profile it was enrolled with.
+        arch: Architecture of its user land.
+        memory_bytes: Memory of the board.
+        disk_free_bytes: Free where models are stored.
+        runtimes: Installed, best first.
+        delegates: That survived probing, best first.
+        agent_version: Version of the agent.
+    """
+
+    profile: str
+    arch: Arch
+    memory_bytes: int
+    disk_free_bytes: int
+    runtimes: tuple[RuntimeFact, ...]
+    delegates: tuple[DelegateName, ...]
+    agent_version: str
+
+
+def choose_variant(manifest: Manifest, capabilities: Capabilities) -> Variant:
+    """The variant this board is to run.
+
+    Raises:
+        IncompatibleError: None fits; with every reason.
+    """
+    faults = _bundle_faults(manifest, capabilities)
+    for variant in manifest.variants:
+        reasons = _variant_faults(variant, capabilities)
+        if not reasons and not faults:
+            return variant
+        faults += [f"variant {variant.name}: {reason}" for reason in reasons]
+    raise IncompatibleError(
+        f"{manifest.model} {manifest.version} does not fit this board",
+        faults=faults,
+        remedy="pack it for this board's profile, or with a lower rung of the ladder",
+    )
+
+
+def _bundle_faults(manifest: Manifest, capabilities: Capabilities) -> list[str]:
+    faults: list[str] = []
+    if manifest.profile != capabilities.profile:
+        faults.append(f"made for profile {manifest.profile}, this board is {capabilities.profile}")
+    if manifest.requires is None:
+        return [*faults, "says nothing of what it requires"]
+    if manifest.requires.memory_bytes > capabilities.memory_bytes:
+        faults.append(
+            f"needs {manifest.requires.memory_bytes} bytes of memory of {capabilities.memory_bytes}"
+        )
+    if manifest.requires.disk_bytes > capabilities.disk_free_bytes:
+        faults.append(
+            f"needs {manifest.requires.disk_bytes} bytes of disk, {capabilities.disk_free_bytes} are free"
+        )
+    if Version(capabilities.agent_version) < Version(manifest.requires.agent):
+        faults.append(f"needs agent {manifest.requires.agent}, this is {capabilities.agent_version}")
+    return faults
+
+
+def _variant_faults(variant: Variant, capabilities: Capabilities) -> list[str]:
+    faults: list[str] = []
+    if variant.delegate is not DelegateName.NONE and variant.delegate not in capabilities.delegates:
+        faults.append(f"no delegate {variant.delegate.value} here")
+    if variant.peak_memory_bytes > capabilities.memory_bytes:
+        faults.append(f"takes {variant.peak_memory_bytes} bytes of memory of {capabilities.memory_bytes}")
+    if variant.requires.runtime != "tflite":
+        faults.append(f"needs a runtime {variant.requires.runtime!r} that this agent does not know")
+    wanted = Version(variant.requires.min_version)
+    if not any(tflite_level(runtime) >= wanted for runtime in capabilities.runtimes):
+        faults.append(f"no TFLite runtime of at least {variant.requires.min_version}")
+    return faults
+
+
+def tflite_level(runtime: RuntimeFact) -> Version:
+    """The TensorFlow version whose TFLite ops a runtime has; 0.0.0 where its version cannot be read."""
+    if runtime.name == _LITERT:
+        return Version(_LITERT_TFLITE_LEVEL)
+    try:
+        return Version(runtime.version)
+    except ManifestError:
+        return Version("0.0.0")

@@ -1,0 +1,421 @@
+"""The signed description of a bundle.
+
+PURE. Rules:
+
+1. Three checks: ``check_input`` (the author wrote it), ``check_built`` (the packager completed it),
+   ``check_received`` (a device got it). Each includes the one before and lists every fault.
+2. Unknown fields are ignored, so that an old agent reads a newer packager's manifest; unknown enum values and
+   another ``schema`` are refused.
+3. ``serialize_manifest`` gives the same bytes for equal manifests.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from contract.errors import ManifestError
+from contract.identifiers import parse_digest, parse_model, parse_profile_id, parse_version
+from contract.profile import DelegateName, Precision
+from contract.tensor import TensorSpec, tensor_faults
+
+SCHEMA = 1
+MANIFEST_MAX_BYTES = 1 << 20
+MAX_TENSORS = 64
+MAX_VARIANTS = 32
+MAX_LABELS = 10_000
+ARTIFACT_MAX_BYTES = 2 << 30
+"""2 GiB: the size limit of a flatbuffer, hence of any .tflite file (https://flatbuffers.dev/internals/)."""
+
+
+class Task(str, enum.Enum):
+    """What the model is for; decides the accuracy metric."""
+
+    CLASSIFICATION = "classification"
+
+
+class Resize(str, enum.Enum):
+    """How an image is brought to the input's size. ``stretch`` ignores the aspect ratio."""
+
+    STRETCH = "stretch"
+
+
+class Color(str, enum.Enum):
+    """Order of the channels fed to the model."""
+
+    GRAYSCALE = "grayscale"
+    RGB = "rgb"
+
+
+class ImagePreprocessing(msgspec.Struct, frozen=True, kw_only=True):
+    """From a decoded image (H, W[, C]) uint8, 0-255, to the model's input: resize, then (pixel - mean) / std.
+
+    Attributes:
+        width: Pixels.
+        height: Pixels.
+        color: Channel order; grayscale has one channel, rgb three.
+        resize: How the size is reached.
+        mean: One per channel, in pixel units.
+        std: One per channel, in pixel units, above 0.
+    """
+
+    width: int
+    height: int
+    color: Color
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize: Resize = Resize.STRETCH
+
+
+class ClassificationPostprocessing(msgspec.Struct, frozen=True, kw_only=True):
+    """From scores (1, classes) to the best classes.
+
+    Attributes:
+        top_k: How many classes a result names.
+        softmax: Whether the scores are logits that still need one.
+    """
+
+    top_k: int = 1
+    softmax: bool = False
+
+
+class Artifact(msgspec.Struct, frozen=True, kw_only=True):
+    """One immutable file, named by its sha256."""
+
+    sha256: str
+    size_bytes: int
+
+
+class VariantRequires(msgspec.Struct, frozen=True, kw_only=True):
+    """What a variant needs of the board.
+
+    Attributes:
+        runtime: ``tflite`` for anything that reads TFLite flatbuffers.
+        min_version: Lowest TFLite runtime (TensorFlow numbering) that has all ops.
+        libraries: Shared libraries needed beyond the runtime.
+    """
+
+    runtime: str = "tflite"
+    min_version: str = "2.5.0"
+    libraries: tuple[str, ...] = ()
+
+
+class VariantMetrics(msgspec.Struct, frozen=True, kw_only=True):
+    """What was measured on the packager's machine.
+
+    Attributes:
+        metric: Name of the task metric, for example ``accuracy``.
+        value: The variant's, as a ratio 0 to 1.
+        float_value: The float model's on the same samples.
+        samples: How many samples.
+        host_latency_ms_p50: Median of single invocations on the packager's machine, one thread, ms.
+    """
+
+    metric: str
+    value: float
+    float_value: float
+    samples: int
+    host_latency_ms_p50: float = 0.0
+
+    @property
+    def drop(self) -> float:
+        """How much is lost against the float model; negative when the variant is better."""
+        return self.float_value - self.value
+
+
+class Variant(msgspec.Struct, frozen=True, kw_only=True):
+    """One executable form of the model.
+
+    Attributes:
+        name: Unique in the bundle.
+        artifact: The model file.
+        precision: Its numeric form.
+        delegate: The back-end it is made for.
+        requires: What it needs.
+        metrics: What was measured.
+        peak_memory_bytes: Memory that one interpreter takes with it.
+    """
+
+    name: str
+    artifact: Artifact
+    precision: Precision
+    delegate: DelegateName
+    metrics: VariantMetrics
+    peak_memory_bytes: int
+    requires: VariantRequires = VariantRequires()
+
+
+class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a board's golden outputs may be from the expected ones.
+
+    Attributes:
+        max_abs_error: Largest difference of a real-valued output element.
+        min_top1_agreement: Share of samples (0 to 1) whose best class must be the expected one.
+    """
+
+    max_abs_error: float
+    min_top1_agreement: float = 1.0
+
+
+class Golden(msgspec.Struct, frozen=True, kw_only=True):
+    """Golden inputs with expected outputs.
+
+    Attributes:
+        artifact: Uncompressed .npz with ``input.<name>`` (samples, ...) in the manifest's input dtype, and
+            ``expected.<variant>.<name>`` (samples, ...) float32 real values.
+        samples: How many.
+        tolerance: Per variant name.
+    """
+
+    artifact: Artifact
+    samples: int
+    tolerance: dict[str, Tolerance]
+
+
+class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
+    """What a board must have: free memory and disk in bytes, and the lowest agent version."""
+
+    memory_bytes: int
+    disk_bytes: int
+    agent: str = "0.1.0"
+
+
+class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the bundle comes from: digests of the inputs, tools with versions, recipe per variant."""
+
+    source_name: str
+    source_sha256: str
+    calibration_sha256: str
+    evaluation_sha256: str
+    tools: dict[str, str]
+    recipes: dict[str, str]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything a device must know of a bundle; see ``docs/reference/manifest.md``.
+
+    Attributes:
+        schema: 1.
+        model: Model name.
+        version: SemVer 2.
+        profile: Device profile the bundle was made for.
+        task: What the model is for.
+        inputs: Logical inputs: what a client feeds, before any quantization.
+        outputs: Logical outputs: what a client gets, real values.
+        preprocessing: From an image to the first input; None when clients feed tensors only.
+        postprocessing: From the first output to a result; None when clients read tensors only.
+        labels: Class names in the order of the scores.
+        variants: In order of preference.
+        golden: Self-test data.
+        requires: What the board must have.
+        provenance: Where it comes from.
+    """
+
+    schema: int
+    model: str
+    version: str
+    profile: str
+    task: Task
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    preprocessing: ImagePreprocessing | None = None
+    postprocessing: ClassificationPostprocessing | None = None
+    labels: tuple[str, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    golden: Golden | None = None
+    requires: BundleRequires | None = None
+    provenance: Provenance | None = None
+
+    def artifacts(self) -> dict[str, Artifact]:
+        """Every file of the bundle by digest, in manifest order."""
+        found = {variant.artifact.sha256: variant.artifact for variant in self.variants}
+        if self.golden is not None:
+            found[self.golden.artifact.sha256] = self.golden.artifact
+        return found
+
+    def target_path(self) -> str:
+        """Where its manifest stands in the release repository."""
+        return f"{self.model}/{self.version}/{self.profile}/manifest.json"
+
+
+_DECODER = msgspec.json.Decoder(Manifest)
+
+
+def parse_manifest(content: bytes) -> Manifest:
+    """Read a manifest from JSON; structure only, see the checks for its meaning.
+
+    Raises:
+        ManifestError: Larger than 1 MiB, no JSON, or fields of the wrong type.
+    """
+    if len(content) > MANIFEST_MAX_BYTES:
+        raise ManifestError(f"manifest has {len(content)} bytes, at most {MANIFEST_MAX_BYTES} are read")
+    try:
+        return _DECODER.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ManifestError(f"manifest cannot be read: {error}") from error
+
+
+def serialize_manifest(manifest: Manifest) -> bytes:
+    """The one JSON form of a manifest: fields in declared order, mapping keys sorted."""
+    return msgspec.json.encode(manifest, order="deterministic")
+
+
+def check_input(manifest: Manifest) -> None:
+    """What the author must have written.
+
+    Raises:
+        ManifestError: With every fault.
+    """
+    _raise(manifest, _input_faults(manifest))
+
+
+def check_built(manifest: Manifest) -> None:
+    """What the packager must have completed.
+
+    Raises:
+        ManifestError: With every fault, also those of ``check_input``.
+    """
+    _raise(manifest, _input_faults(manifest) + _built_faults(manifest))
+
+
+def check_received(manifest: Manifest, *, model: str, version: str, profile: str) -> None:
+    """What a device insists on: complete, and the release and profile it asked for.
+
+    Raises:
+        ManifestError: With every fault, also those of ``check_built``.
+    """
+    faults = _input_faults(manifest) + _built_faults(manifest)
+    asked = {"model": model, "version": version, "profile": profile}
+    got = {"model": manifest.model, "version": manifest.version, "profile": manifest.profile}
+    faults += [
+        f"{key}: asked for {asked[key]!r}, got {got[key]!r}" for key in asked if asked[key] != got[key]
+    ]
+    _raise(manifest, faults)
+
+
+def _raise(manifest: Manifest, faults: list[str]) -> None:
+    if faults:
+        raise ManifestError(f"manifest of {manifest.model[:80]!r} is not usable", faults=faults)
+
+
+def _parse_faults(parse: Callable[[str], str], text: str, where: str) -> list[str]:
+    try:
+        parse(text)
+    except ManifestError as error:
+        return [f"{where}: {error}"]
+    return []
+
+
+def _input_faults(manifest: Manifest) -> list[str]:
+    faults: list[str] = []
+    if manifest.schema != SCHEMA:
+        faults.append(f"schema: {manifest.schema} is not {SCHEMA}")
+    faults += _parse_faults(parse_model, manifest.model, "model")
+    faults += _parse_faults(parse_version, manifest.version, "version")
+    faults += _parse_faults(parse_profile_id, manifest.profile, "profile")
+    for key, specs in {"inputs": manifest.inputs, "outputs": manifest.outputs}.items():
+        if not 1 <= len(specs) <= MAX_TENSORS:
+            faults.append(f"{key}: {len(specs)} tensors, 1 to {MAX_TENSORS} are possible")
+        if len({spec.name for spec in specs}) != len(specs):
+            faults.append(f"{key}: a name appears twice")
+        for index, spec in enumerate(specs):
+            faults += tensor_faults(spec, f"{key}[{index}]")
+    if len(manifest.labels) > MAX_LABELS:
+        faults.append(f"labels: {len(manifest.labels)} are more than {MAX_LABELS}")
+    faults += _preprocessing_faults(manifest)
+    faults += _postprocessing_faults(manifest)
+    return faults
+
+
+def _preprocessing_faults(manifest: Manifest) -> list[str]:
+    image = manifest.preprocessing
+    if image is None:
+        return []
+    faults: list[str] = []
+    channels = 1 if image.color is Color.GRAYSCALE else 3
+    if image.width < 1 or image.height < 1:
+        faults.append("preprocessing: width and height must be above 0")
+    if len(image.mean) != channels or len(image.std) != channels:
+        faults.append(f"preprocessing: {image.color.value} needs {channels} values of mean and std")
+    if not all(map(math.isfinite, image.mean)) or not all(
+        math.isfinite(std) and std > 0 for std in image.std
+    ):
+        faults.append("preprocessing: mean must be finite, std finite and above 0")
+    wanted = (image.height, image.width, channels)
+    if manifest.inputs and manifest.inputs[0].shape[1:] != wanted:
+        faults.append(f"preprocessing: gives {wanted}, inputs[0] wants {manifest.inputs[0].shape[1:]}")
+    return faults
+
+
+def _postprocessing_faults(manifest: Manifest) -> list[str]:
+    faults: list[str] = []
+    if manifest.postprocessing is not None and manifest.postprocessing.top_k < 1:
+        faults.append("postprocessing: top_k must be above 0")
+    classes = manifest.outputs[0].shape[-1] if manifest.outputs and manifest.outputs[0].shape else -1
+    if manifest.labels and classes not in {-1, len(manifest.labels)}:
+        faults.append(f"labels: {len(manifest.labels)} for {classes} scores")
+    return faults
+
+
+def _built_faults(manifest: Manifest) -> list[str]:
+    faults: list[str] = []
+    if not 1 <= len(manifest.variants) <= MAX_VARIANTS:
+        faults.append(f"variants: {len(manifest.variants)}, 1 to {MAX_VARIANTS} are possible")
+    names = [variant.name for variant in manifest.variants]
+    if len(set(names)) != len(names):
+        faults.append("variants: a name appears twice")
+    for index, variant in enumerate(manifest.variants):
+        faults += _variant_faults(variant, f"variants[{index}]")
+    if manifest.golden is None:
+        faults.append("golden: missing")
+    else:
+        faults += _artifact_faults(manifest.golden.artifact, "golden.artifact")
+        faults += _tolerance_faults(manifest.golden, names)
+    faults += _requires_faults(manifest.requires)
+    if manifest.provenance is None:
+        faults.append("provenance: missing")
+    else:
+        faults += _parse_faults(parse_digest, manifest.provenance.source_sha256, "provenance.source_sha256")
+    return faults
+
+
+def _requires_faults(requires: BundleRequires | None) -> list[str]:
+    if requires is None:
+        return ["requires: missing"]
+    faults = _parse_faults(parse_version, requires.agent, "requires.agent")
+    if requires.memory_bytes < 0 or requires.disk_bytes < 0:
+        faults.append("requires: memory_bytes and disk_bytes must not be negative")
+    return faults
+
+
+def _variant_faults(variant: Variant, where: str) -> list[str]:
+    faults = _parse_faults(parse_model, variant.name, f"{where}.name")
+    faults += _artifact_faults(variant.artifact, f"{where}.artifact")
+    faults += _parse_faults(parse_version, variant.requires.min_version, f"{where}.requires.min_version")
+    if variant.peak_memory_bytes < 1:
+        faults.append(f"{where}.peak_memory_bytes: must be above 0")
+    numbers = (variant.metrics.value, variant.metrics.float_value, variant.metrics.host_latency_ms_p50)
+    if not all(map(math.isfinite, numbers)) or variant.metrics.samples < 1:
+        faults.append(f"{where}.metrics: must be finite, with at least one sample")
+    return faults
+
+
+def _artifact_faults(artifact: Artifact, where: str) -> list[str]:
+    faults = _parse_faults(parse_digest, artifact.sha256, f"{where}.sha256")
+    if not 1 <= artifact.size_bytes <= ARTIFACT_MAX_BYTES:
+        faults.append(f"{where}.size_bytes: {artifact.size_bytes} is not within 1 to {ARTIFACT_MAX_BYTES}")
+    return faults
+
+
+def _tolerance_faults(golden: Golden, names: list[str]) -> list[str]:
+    faults = [f"golden.tolerance: missing for {name}" for name in names if name not in golden.tolerance]
+    if golden.samples < 1:
+        faults.append("golden.samples: at least one is needed")
+    for name, tolerance in golden.tolerance.items():
+        ok = math.isfinite(tolerance.max_abs_error) and tolerance.max_abs_error >= 0
+        if not ok or not 0 <= tolerance.min_top1_agreement <= 1:
+            faults.append(f"golden.tolerance.{name}: error must be finite and not negative, agreement 0 to 1")
+    return faults

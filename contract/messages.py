@@ -1,0 +1,343 @@
+"""Every message between device and server, and their one encoding.
+
+PURE. Rules:
+
+1. JSON objects with ``v``; zlib when the JSON is over 512 bytes; the first byte tells (``{`` or 0x78).
+2. Unknown fields are ignored; unknown enum values, missing fields, another ``v``, and anything larger than its
+   limit are MessageError.
+3. Names carry units. Times are aware UTC datetimes in RFC 3339.
+"""
+
+from __future__ import annotations
+
+import enum
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from contract.compat import Capabilities
+from contract.deployment import Reason, State
+from contract.errors import MessageError
+from contract.histogram import LatencyHistogram
+from contract.topics import Kind
+
+WIRE_VERSION = 1
+COMPRESS_ABOVE_BYTES = 512
+MESSAGE_MAX_BYTES = 1 << 20
+"""1 MiB after inflating: a full day's backlog goes out in batches well below."""
+DESIRED_MAX_BYTES = 8 * 1024
+MAX_MODELS = 32
+
+Utc = Annotated[datetime, msgspec.Meta(tz=True)]
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+Text = Annotated[str, msgspec.Meta(max_length=2048)]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Base of all messages. ``v`` is always written."""
+
+
+class DeviceState(Message, frozen=True, kw_only=True):
+    """Birth, and as the last will, death: ``up/state``.
+
+    Attributes:
+        online: Birth or death.
+        boot: Changes with every start of the agent.
+        session: Grows by one with every connect; a will of an older session is ignored.
+        agent_version: Version of the agent.
+        sent_at: When it was written; for a will, when the connection was opened.
+    """
+
+    v: int
+    online: bool
+    boot: Name
+    session: Count
+    agent_version: Name
+    sent_at: Utc
+
+
+class DeviceInfo(Message, frozen=True, kw_only=True):
+    """What a device is and can: ``up/info``."""
+
+    v: int
+    board: Text
+    capabilities: Capabilities
+
+
+class DelegateReport(Message, frozen=True, kw_only=True):
+    """Delegate asked for and the one that runs, with how many of the graph's nodes it took."""
+
+    requested: Name
+    actual: Name
+    nodes_total: Count = 0
+    nodes_delegated: Count = 0
+
+
+class ReportedModel(Message, frozen=True, kw_only=True):
+    """What a device has of one model.
+
+    Attributes:
+        version: Active version; empty when none.
+        variant: Active variant; empty when none.
+        digest: sha256 of the active model file; empty when none.
+        delegate: Of the active worker; None when none runs.
+        deployment: The last deployment this device knows; empty when none.
+        state: Its state; None when there is none.
+        reason: Its reason, when failed.
+        detail: For people.
+    """
+
+    version: str = ""
+    variant: str = ""
+    digest: str = ""
+    delegate: DelegateReport | None = None
+    deployment: str = ""
+    state: State | None = None
+    reason: Reason | None = None
+    detail: Text = ""
+
+
+class Reported(Message, frozen=True, kw_only=True):
+    """What a device has: ``up/reported``. ``revision`` is the last desired one it took over."""
+
+    v: int
+    revision: Count
+    models: dict[str, ReportedModel]
+
+
+class DeploymentChange(Message, frozen=True, kw_only=True):
+    """One state change of a deployment: ``up/deployment/<id>``.
+
+    Attributes:
+        deployment: Its id.
+        model: Model name.
+        version: Version it brings.
+        step: Grows by one with every change of this deployment.
+        before: State left; None for the first.
+        after: State entered.
+        bytes_done: Bytes fetched so far.
+        seconds: Since the deployment began, monotonic.
+        at: Wall clock.
+        reason: When failed.
+        detail: For people.
+    """
+
+    v: int
+    deployment: Name
+    model: Name
+    version: Name
+    step: Count
+    before: State | None
+    after: State
+    bytes_done: Count
+    seconds: float
+    at: Utc
+    reason: Reason | None = None
+    detail: Text = ""
+
+
+class TelemetryWindow(Message, frozen=True, kw_only=True):
+    """What one model did in one span of time.
+
+    Attributes:
+        model: Model name.
+        version: Version.
+        variant: Variant.
+        start: Wall clock at the window's begin.
+        duration_s: Length, monotonic.
+        requests: Requests answered, errors included.
+        errors: Requests answered with an error.
+        latency: Service time in the worker, of requests without error.
+        rss_bytes: Resident memory of the worker at the window's end.
+    """
+
+    model: Name
+    version: Name
+    variant: Name
+    start: Utc
+    duration_s: float
+    requests: Count
+    errors: Count
+    latency: LatencyHistogram
+    rss_bytes: Count
+
+
+class SequencedWindow(Message, frozen=True, kw_only=True):
+    """A window with its place in the outbox: ``seq`` grows by one, never starts again within a ``boot``."""
+
+    seq: Count
+    window: TelemetryWindow
+
+
+class Telemetry(Message, frozen=True, kw_only=True):
+    """A batch of windows of one boot, ascending ``seq``: ``up/telemetry``."""
+
+    v: int
+    boot: Name
+    windows: tuple[SequencedWindow, ...]
+
+
+class EventKind(str, enum.Enum):
+    """What happened."""
+
+    WORKER_CRASHED = "worker-crashed"
+    ROLLED_BACK = "rolled-back"
+    REFUSED = "refused"
+    TELEMETRY_DROPPED = "telemetry-dropped"
+
+
+class Event(Message, frozen=True, kw_only=True):
+    """Something an operator may want to know at once: ``up/event``."""
+
+    v: int
+    kind: EventKind
+    at: Utc
+    model: str = ""
+    version: str = ""
+    reason: Reason | None = None
+    detail: Text = ""
+
+
+class ChunkRequest(Message, frozen=True, kw_only=True):
+    """Chunks wanted of a transfer over MQTT: ``up/chunk-request``."""
+
+    v: int
+    transfer: Name
+    chunks: Annotated[tuple[Count, ...], msgspec.Meta(max_length=256)]
+
+
+class DesiredModel(Message, frozen=True, kw_only=True):
+    """What a device is to have of one model.
+
+    Attributes:
+        version: Version to run.
+        deployment: Id of the deployment that brings it there.
+        rollout: The rollout it belongs to; empty for none.
+        trial_s: How long the new version is watched before it is kept, seconds.
+    """
+
+    version: Name
+    deployment: Name
+    rollout: str = ""
+    trial_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
+
+
+class Desired(Message, frozen=True, kw_only=True):
+    """The full document of what a device is to run: ``dn/desired``. ``revision`` only grows."""
+
+    v: int
+    revision: Count
+    models: Annotated[dict[str, DesiredModel], msgspec.Meta(max_length=MAX_MODELS)]
+
+
+class Ack(Message, frozen=True, kw_only=True):
+    """Everything of ``boot`` up to and including ``seq`` is committed: ``dn/ack``."""
+
+    v: int
+    boot: Name
+    seq: Count
+
+
+class Control(Message, frozen=True, kw_only=True):
+    """Requests that change how a device talks, not what it runs: ``dn/control``. None leaves as it is."""
+
+    v: int
+    telemetry_interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] | None = None
+    log_level: str | None = None
+
+
+class ServerState(Message, frozen=True, kw_only=True):
+    """The server's birth and last will: ``_server/state``."""
+
+    v: int
+    online: bool
+    sent_at: Utc
+
+
+MESSAGE_OF: Mapping[Kind, type[Message]] = MappingProxyType(
+    {
+        Kind.STATE: DeviceState,
+        Kind.INFO: DeviceInfo,
+        Kind.REPORTED: Reported,
+        Kind.DEPLOYMENT: DeploymentChange,
+        Kind.TELEMETRY: Telemetry,
+        Kind.EVENT: Event,
+        Kind.CHUNK_REQUEST: ChunkRequest,
+        Kind.DESIRED: Desired,
+        Kind.ACK: Ack,
+        Kind.CONTROL: Control,
+        Kind.SERVER_STATE: ServerState,
+    }
+)
+"""What each topic carries; ``dn/chunk`` carries raw bytes and stands for itself."""
+
+_LIMITS: dict[type[Message], int] = {Desired: DESIRED_MAX_BYTES}
+_DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {
+    kind: msgspec.json.Decoder(kind) for kind in MESSAGE_OF.values()
+}
+_AnyMessage = TypeVar("_AnyMessage", bound=Message)
+
+
+def encode_message(message: Message) -> bytes:
+    """The bytes of a message.
+
+    Raises:
+        MessageError: It is larger than its limit.
+    """
+    content = msgspec.json.encode(message, order="deterministic")
+    limit = _LIMITS.get(type(message), MESSAGE_MAX_BYTES)
+    if len(content) > limit:
+        raise MessageError(f"{type(message).__name__} has {len(content)} bytes, at most {limit} are sent")
+    return content if len(content) <= COMPRESS_ABOVE_BYTES else zlib.compress(content, 6)
+
+
+def decode_message(kind: type[_AnyMessage], payload: bytes) -> _AnyMessage:
+    """Read a message of a known kind.
+
+    Raises:
+        MessageError: It cannot be understood.
+    """
+    limit = _LIMITS.get(kind, MESSAGE_MAX_BYTES)
+    content = _inflate(payload, limit) if payload[:1] == b"\x78" else payload
+    if len(content) > limit:
+        raise MessageError(f"{kind.__name__} is larger than {limit} bytes")
+    try:
+        message = _DECODERS[kind].decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"{kind.__name__} cannot be read: {error}") from error
+    assert isinstance(message, kind)  # noqa: S101 - the decoder was made for this type
+    faults = _faults(message)
+    if faults:
+        raise MessageError(f"{kind.__name__} is not usable", faults=faults)
+    return message
+
+
+def _inflate(payload: bytes, limit: int) -> bytes:
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(payload, limit + 1)
+    except zlib.error as error:
+        raise MessageError(f"compressed message is damaged: {error}") from error
+    if len(content) <= limit and not inflater.eof:
+        raise MessageError("compressed message is cut off")
+    if inflater.unused_data:
+        raise MessageError("compressed message has bytes after its end")
+    return content
+
+
+def _faults(message: Message) -> list[str]:
+    version = getattr(message, "v", WIRE_VERSION)
+    if version != WIRE_VERSION:
+        return [f"v {version} is not {WIRE_VERSION}"]
+    if isinstance(message, Telemetry):
+        faults = [fault for entry in message.windows for fault in entry.window.latency.faults()]
+        order = [entry.seq for entry in message.windows]
+        if order != sorted(set(order)):
+            faults.append("seq does not rise")
+        return faults
+    return []

@@ -1,0 +1,232 @@
+"""Device profiles: one class of board, as the packager plans for it.
+
+PURE. Rules:
+
+1. Unknown keys are refused with the nearest known one: a mistyped figure must not be ignored.
+2. Every figure has a source.
+3. Order means preference, in ``runtimes``, ``delegates`` and ``ladder``.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterator
+
+import msgspec
+
+from contract.errors import ManifestError
+from contract.identifiers import nearest, parse_profile_id
+
+PROFILE_MAX_BYTES = 64 * 1024
+SCHEMA = 1
+
+
+class Arch(str, enum.Enum):
+    """Processor architecture of the board's user land."""
+
+    AARCH64 = "aarch64"
+    ARMV7L = "armv7l"
+    X86_64 = "x86_64"
+
+
+class Precision(str, enum.Enum):
+    """Numeric form of a variant; the words TFLite's own documents use."""
+
+    STATIC_INT8 = "static-int8"
+    STATIC_INT16 = "static-int16"
+    DYNAMIC_INT8 = "dynamic-int8"
+    WEIGHT_ONLY_INT8 = "weight-only-int8"
+    WEIGHT_ONLY_INT4 = "weight-only-int4"
+    FLOAT16 = "float16"
+    FLOAT32 = "float32"
+
+
+class DelegateName(str, enum.Enum):
+    """LiteRT back-ends."""
+
+    XNNPACK = "xnnpack"
+    EDGETPU = "edgetpu"
+    NONE = "none"
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all tables: refuses unknown keys."""
+
+
+class Cpu(_Table, frozen=True, kw_only=True):
+    """Processor: number of cores, name, features as the kernel names them (``asimddp``, ``avx2``)."""
+
+    cores: int
+    model: str
+    features: tuple[str, ...] = ()
+
+
+class OperatingSystem(_Table, frozen=True, kw_only=True):
+    """What usually runs there: name, C library version, Python version, remarks."""
+
+    name: str
+    glibc: str = ""
+    python: str = ""
+    notes: str = ""
+
+
+class RuntimeRange(_Table, frozen=True, kw_only=True):
+    """A runtime that works there: distribution name, lowest and highest version (empty: open)."""
+
+    name: str
+    minimum: str = ""
+    maximum: str = ""
+
+
+class Delegate(_Table, frozen=True, kw_only=True):
+    """A delegate of the board with its options; ``port_mbps`` is the speed of its USB port, 0 where none."""
+
+    name: DelegateName
+    options: dict[str, str] = msgspec.field(default_factory=dict)
+    port_mbps: int = 0
+
+
+class Budgets(_Table, frozen=True, kw_only=True):
+    """What a model may cost there: p95 latency in ms, peak memory and bundle size in bytes."""
+
+    latency_ms_p95: float
+    peak_memory_bytes: int
+    bundle_bytes: int
+
+
+class Thermal(_Table, frozen=True, kw_only=True):
+    """Where the temperature is read (milli-degrees), and its soft and hard limits in °C."""
+
+    sensor: str
+    soft_celsius: float
+    hard_celsius: float
+
+
+class Profile(_Table, frozen=True, kw_only=True):
+    """One class of board.
+
+    Attributes:
+        schema: 1.
+        id: Identifier, also the file's name.
+        name: For people.
+        arch: Architecture of the user land.
+        compatible: Device-tree ``compatible`` strings that mean this board; empty for generic profiles.
+        memory_bytes: Memory the kernel sees on the smallest version of the board.
+        cpu: Processor.
+        os: Usual operating system.
+        runtimes: In order of preference.
+        delegates: In order of preference.
+        threads: Threads an interpreter may use.
+        budgets: What a model may cost.
+        ladder: Precisions to try, best first.
+        thermal: Temperature limits; None where the board has no sensor of use.
+        source: Key of a figure (dotted, for example ``cpu.cores``) to where it comes from.
+    """
+
+    schema: int
+    id: str
+    name: str
+    arch: Arch
+    memory_bytes: int
+    cpu: Cpu
+    os: OperatingSystem
+    runtimes: tuple[RuntimeRange, ...]
+    delegates: tuple[Delegate, ...]
+    threads: int
+    budgets: Budgets
+    ladder: tuple[Precision, ...]
+    source: dict[str, str]
+    compatible: tuple[str, ...] = ()
+    thermal: Thermal | None = None
+
+
+def parse_profile(content: bytes, *, where: str = "profile") -> Profile:
+    """Read a profile from TOML.
+
+    Args:
+        content: The file's bytes, at most 64 KiB.
+        where: How to call it in error texts.
+
+    Raises:
+        ManifestError: Too large, no TOML, unknown or missing keys, or figures that contradict each other.
+    """
+    if len(content) > PROFILE_MAX_BYTES:
+        raise ManifestError(f"{where} has {len(content)} bytes, a profile has at most {PROFILE_MAX_BYTES}")
+    try:
+        raw = msgspec.toml.decode(content)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ManifestError(f"{where} is no TOML file: {error}") from error
+    faults = [f"{key}: unknown key, {hint}" for key, hint in _unknown_keys(raw, Profile)]
+    if faults:
+        raise ManifestError(f"{where} is not usable", faults=faults)
+    try:
+        profile = msgspec.convert(raw, Profile)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"{where} is not usable: {error}") from error
+    faults = profile_faults(profile)
+    if faults:
+        raise ManifestError(f"{where} is not usable", faults=faults)
+    return profile
+
+
+def _unknown_keys(raw: object, table: type[msgspec.Struct], path: str = "") -> Iterator[tuple[str, str]]:
+    if not isinstance(raw, dict):
+        return
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
+    nested = {"cpu": Cpu, "os": OperatingSystem, "budgets": Budgets, "thermal": Thermal}
+    for key, value in raw.items():
+        if key not in fields:
+            yield path + key, nearest(key, fields)
+        elif not path and key in nested:
+            yield from _unknown_keys(value, nested[key], f"{key}.")
+
+
+def profile_faults(profile: Profile) -> list[str]:
+    """List every fault of a profile; empty when it is sound."""
+    faults: list[str] = []
+    if profile.schema != SCHEMA:
+        faults.append(f"schema {profile.schema} is not {SCHEMA}")
+    try:
+        parse_profile_id(profile.id)
+    except ManifestError as error:
+        faults.append(f"id: {error}")
+    positive = {
+        "memory_bytes": profile.memory_bytes,
+        "cpu.cores": profile.cpu.cores,
+        "threads": profile.threads,
+        "budgets.latency_ms_p95": profile.budgets.latency_ms_p95,
+        "budgets.peak_memory_bytes": profile.budgets.peak_memory_bytes,
+        "budgets.bundle_bytes": profile.budgets.bundle_bytes,
+    }
+    faults += [
+        f"{key}: must be finite and above 0" for key, value in positive.items() if not _is_positive(value)
+    ]
+    if profile.threads > profile.cpu.cores:
+        faults.append(f"threads: {profile.threads} on {profile.cpu.cores} cores")
+    if profile.budgets.peak_memory_bytes > profile.memory_bytes:
+        faults.append("budgets.peak_memory_bytes: more than the board has")
+    for key, row in {
+        "runtimes": profile.runtimes,
+        "delegates": profile.delegates,
+        "ladder": profile.ladder,
+    }.items():
+        if not row:
+            faults.append(f"{key}: at least one is needed")
+    for key, names in {
+        "delegates": [delegate.name.value for delegate in profile.delegates],
+        "ladder": [precision.value for precision in profile.ladder],
+    }.items():
+        if len(set(names)) != len(names):
+            faults.append(f"{key}: named twice")
+    if profile.thermal is not None and not profile.thermal.soft_celsius < profile.thermal.hard_celsius:
+        faults.append("thermal: soft_celsius must be below hard_celsius")
+    needed = set(positive)
+    if profile.thermal is not None:
+        needed |= {"thermal.soft_celsius", "thermal.hard_celsius"}
+    faults += [f"source: missing for {key}" for key in sorted(needed - set(profile.source))]
+    return faults
+
+
+def _is_positive(value: float) -> bool:
+    return math.isfinite(value) and value > 0

@@ -1,0 +1,1 @@
+"""litefleet edge_agent."""

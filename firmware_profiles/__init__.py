@@ -1,0 +1,1 @@
+"""Device profiles shipped with litefleet: one TOML file per class of board."""
