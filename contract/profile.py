@@ -174,7 +174,12 @@ def _unknown_keys(raw: object, table: type[msgspec.Struct], path: str = "") -> I
     if not isinstance(raw, dict):
         return
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
-    nested = {"cpu": Cpu, "os": OperatingSystem, "budgets": Budgets, "thermal": Thermal}
+    nested: dict[str, type[msgspec.Struct]] = {
+        "cpu": Cpu,
+        "os": OperatingSystem,
+        "budgets": Budgets,
+        "thermal": Thermal,
+    }
     for key, value in raw.items():
         if key not in fields:
             yield path + key, nearest(key, fields)
@@ -206,19 +211,7 @@ def profile_faults(profile: Profile) -> list[str]:
         faults.append(f"threads: {profile.threads} on {profile.cpu.cores} cores")
     if profile.budgets.peak_memory_bytes > profile.memory_bytes:
         faults.append("budgets.peak_memory_bytes: more than the board has")
-    for key, row in {
-        "runtimes": profile.runtimes,
-        "delegates": profile.delegates,
-        "ladder": profile.ladder,
-    }.items():
-        if not row:
-            faults.append(f"{key}: at least one is needed")
-    for key, names in {
-        "delegates": [delegate.name.value for delegate in profile.delegates],
-        "ladder": [precision.value for precision in profile.ladder],
-    }.items():
-        if len(set(names)) != len(names):
-            faults.append(f"{key}: named twice")
+    faults += _order_faults(profile)
     if profile.thermal is not None and not profile.thermal.soft_celsius < profile.thermal.hard_celsius:
         faults.append("thermal: soft_celsius must be below hard_celsius")
     needed = set(positive)
@@ -226,6 +219,18 @@ def profile_faults(profile: Profile) -> list[str]:
         needed |= {"thermal.soft_celsius", "thermal.hard_celsius"}
     faults += [f"source: missing for {key}" for key in sorted(needed - set(profile.source))]
     return faults
+
+
+def _order_faults(profile: Profile) -> list[str]:
+    rows = {
+        "runtimes": [runtime.name for runtime in profile.runtimes],
+        "delegates": [delegate.name.value for delegate in profile.delegates],
+        "ladder": [precision.value for precision in profile.ladder],
+    }
+    faults = [f"{key}: at least one is needed" for key, names in rows.items() if not names]
+    return faults + [
+        f"{key}: one is named twice" for key, names in rows.items() if len(set(names)) != len(names)
+    ]
 
 
 def _is_positive(value: float) -> bool:
