@@ -1,0 +1,148 @@
+"""What every benchmark shares: the row it reports, how two things are timed fairly, and where results are stored.
+
+Guarantees: a row says its goal and whether it was met, how many samples stand behind it, and which versions ran.
+Does not judge: a missed goal is shown and stored, it never fails the run, because machines differ.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent.parent / "build" / "bench"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a value should be: at most or at least a limit, in the row's unit."""
+
+    limit: float
+    is_upper: bool
+
+    def is_met(self, value: float) -> bool:
+        """Whether a value reaches the goal; the limit itself does."""
+        return value <= self.limit if self.is_upper else value >= self.limit
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.is_upper else '>='} {self.limit:g}"
+
+
+def at_most(limit: float) -> Goal:
+    """A goal for a value where less is better."""
+    return Goal(limit, is_upper=True)
+
+
+def at_least(limit: float) -> Goal:
+    """A goal for a value where more is better."""
+    return Goal(limit, is_upper=False)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured value.
+
+    Attributes:
+        name: What was measured, unique in its area.
+        value: In ``unit``.
+        unit: For example ``ms``, ``MiB``, ``ratio``, ``points``.
+        samples: How many measurements stand behind the value.
+        goal: What it should be; None where there is only something to watch.
+        baseline: What it is compared with, in ``unit``, from the same run; None where there is nothing.
+        versions: Distribution or program to version.
+    """
+
+    name: str
+    value: float
+    unit: str
+    samples: int
+    goal: Goal | None = None
+    baseline: float | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal was reached; None where there is none."""
+        return None if self.goal is None else self.goal.is_met(self.value)
+
+    def as_json(self) -> dict[str, object]:
+        """The row as it is stored."""
+        return {
+            **dataclasses.asdict(self),
+            "goal": None if self.goal is None else str(self.goal),
+            "met": self.is_met,
+            "versions": self.versions | machine(),
+        }
+
+
+def machine() -> dict[str, str]:
+    """What the numbers were measured on."""
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "kernel": platform.release(),
+        "cores": str(os.cpu_count()),
+    }
+
+
+def versions_of(*distributions: str) -> dict[str, str]:
+    """Versions of installed distributions."""
+    return {name: importlib.metadata.version(name) for name in distributions}
+
+
+def time_alternating(
+    first: Callable[[], object], second: Callable[[], object], *, blocks: int
+) -> tuple[list[float], list[float]]:
+    """Time two things in turns, so that a busy moment of the machine hits both.
+
+    Args:
+        first: One block of the one; about the same work on every call.
+        second: One block of the other.
+        blocks: How often each is run; the order swaps after every pair.
+
+    Returns:
+        Seconds of every block, of the first and of the second.
+    """
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for block in range(blocks):
+        for index in (0, 1) if block % 2 == 0 else (1, 0):
+            started = time.perf_counter()
+            (first, second)[index]()
+            seconds[index].append(time.perf_counter() - started)
+    return seconds
+
+
+def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
+    """Median of the ratios of neighbouring blocks."""
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
+def areas() -> list[str]:
+    """Every area that has benchmarks: the folders beside this file."""
+    return sorted(path.name for path in HERE.iterdir() if path.is_dir() and any(path.glob("*.py")))
+
+
+def run_area(area: str) -> list[Row]:
+    """Call ``rows()`` of every module of an area, in the order of their names."""
+    rows: list[Row] = []
+    for path in sorted((HERE / area).glob("*.py")):
+        if not path.name.startswith("_"):
+            rows += importlib.import_module(f"tests.benchmarks.{area}.{path.stem}").rows()
+    return rows
+
+
+def store_rows(area: str, rows: Sequence[Row], folder: Path = RESULTS) -> Path:
+    """Write ``<area>.json``, a list of rows, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{area}.json"
+    path.write_text(json.dumps([row.as_json() for row in rows], indent=2) + "\n", encoding="utf-8")
+    return path
