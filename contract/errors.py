@@ -96,6 +96,12 @@ class MessageError(RejectedError):
     code = "message"
 
 
+class TooLargeError(MessageError):
+    """More bytes than are accepted."""
+
+    code = "too-large"
+
+
 class AccuracyError(RejectedError):
     """No variant of the model passed the accuracy gate."""
 
@@ -118,6 +124,12 @@ class AccessError(RejectedError):
     """The caller did not prove who it is, or may not do this."""
 
     code = "access"
+
+
+class ForbiddenError(AccessError):
+    """The caller is known, and may not do this."""
+
+    code = "forbidden"
 
 
 class TransientError(LitefleetError):
@@ -178,3 +190,20 @@ class ConfigError(LitefleetError):
     """Refuse to start: a setting is wrong. Commands exit with 2."""
 
     code = "config"
+
+
+def error_of_code(code: str, message: str, *, faults: Sequence[str] = (), remedy: str = "") -> LitefleetError:
+    """The error that another process or machine reported by its code.
+
+    Returns:
+        An error of the class with that code; a plain ``RejectedError`` when no class has it, since a newer sender
+        may know more codes and an unknown refusal must not be retried.
+    """
+    return _by_code(LitefleetError).get(code, RejectedError)(message, faults=faults, remedy=remedy)
+
+
+def _by_code(family: type[LitefleetError]) -> dict[str, type[LitefleetError]]:
+    found = {family.code: family}
+    for member in family.__subclasses__():
+        found |= _by_code(member)
+    return found
