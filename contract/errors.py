@@ -132,6 +132,12 @@ class ForbiddenError(AccessError):
     code = "forbidden"
 
 
+class InputError(RejectedError):
+    """What an application wants inferred is not what the model takes."""
+
+    code = "input"
+
+
 class TransientError(LitefleetError):
     """Try again, with jittered back-off."""
 
@@ -156,6 +162,18 @@ class ServerUnavailableError(TransientError):
     code = "server-unavailable"
 
 
+class AgentUnavailableError(TransientError):
+    """The agent on this device does not run, or its worker cannot be reached now."""
+
+    code = "agent-unavailable"
+
+
+class DeadlineError(TransientError):
+    """No answer within the time that the caller gave."""
+
+    code = "deadline"
+
+
 class DeviceError(LitefleetError):
     """This board failed; roll back."""
 
@@ -172,6 +190,12 @@ class RuntimeLoadError(DeviceError):
     """The runtime or delegate could not load the model, or its process died."""
 
     code = "runtime-load"
+
+
+class InferenceError(DeviceError):
+    """The runtime or the model failed on one request."""
+
+    code = "inference"
 
 
 class SelfTestError(DeviceError):
