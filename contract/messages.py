@@ -31,11 +31,13 @@ MESSAGE_MAX_BYTES = 1 << 20
 """1 MiB after inflating: a full day's backlog goes out in batches well below."""
 DESIRED_MAX_BYTES = 8 * 1024
 MAX_MODELS = 32
+COUNT_MAX = 2**53 - 1
+"""Largest integer that every JSON reader keeps exactly (RFC 7493, clause 2.2); fits a database column too."""
 
 Utc = Annotated[datetime, msgspec.Meta(tz=True)]
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Text = Annotated[str, msgspec.Meta(max_length=2048)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
