@@ -10,6 +10,8 @@ PURE. Rules:
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 from contract.compat import Capabilities
@@ -17,6 +19,9 @@ from contract.errors import LitefleetError, MessageError, error_of_code
 
 LINE_MAX_BYTES = 1 << 20
 """A refusal names every fault of a manifest, which has at most 1 MiB; a longer line is not one of ours."""
+
+LATEST_S = 253_402_300_799.0
+"""The last second of the year 9999: the latest time that Python's datetime can hold."""
 
 MANIFEST_FILE = "manifest.json"
 VARIANT_FILE = "variant"
@@ -50,7 +55,7 @@ class FetchJob(msgspec.Struct, frozen=True, kw_only=True):
     slot_dir: str
     reuse: tuple[str, ...] = ()
     parts_dir: str = ""
-    time_floor_s: float = 0.0
+    time_floor_s: Annotated[float, msgspec.Meta(ge=0, le=LATEST_S)] = 0.0
 
 
 class Progress(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="progress"):
