@@ -16,6 +16,7 @@ from contract.errors import IncompatibleError, ManifestError
 from contract.identifiers import Version
 from contract.manifest import Manifest, Variant
 from contract.profile import Arch, DelegateName
+from contract.scalars import Count, ModelStr, Name
 
 _LITERT = "ai-edge-litert"
 _LITERT_TFLITE_LEVEL = "2.17.0"
@@ -24,8 +25,8 @@ _LITERT_TFLITE_LEVEL = "2.17.0"
 class RuntimeFact(msgspec.Struct, frozen=True, kw_only=True):
     """A runtime that is installed: distribution name and version."""
 
-    name: str
-    version: str
+    name: Name
+    version: Name
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,17 +42,21 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         agent_version: Version of the agent.
     """
 
-    profile: str
+    profile: ModelStr
     arch: Arch
-    memory_bytes: int
-    disk_free_bytes: int
+    memory_bytes: Count
+    disk_free_bytes: Count
     runtimes: tuple[RuntimeFact, ...]
     delegates: tuple[DelegateName, ...]
-    agent_version: str
+    agent_version: Name
 
 
 def choose_variant(manifest: Manifest, capabilities: Capabilities) -> Variant:
     """The variant this board is to run.
+
+    Args:
+        manifest: One that passed ``check_built``.
+        capabilities: The board's.
 
     Raises:
         IncompatibleError: None fits; with every reason.
@@ -83,7 +88,7 @@ def _bundle_faults(manifest: Manifest, capabilities: Capabilities) -> list[str]:
         faults.append(
             f"needs {manifest.requires.disk_bytes} bytes of disk, {capabilities.disk_free_bytes} are free"
         )
-    if Version(capabilities.agent_version) < Version(manifest.requires.agent):
+    if _readable(capabilities.agent_version) < Version(manifest.requires.agent):
         faults.append(f"needs agent {manifest.requires.agent}, this is {capabilities.agent_version}")
     return faults
 
@@ -104,9 +109,12 @@ def _variant_faults(variant: Variant, capabilities: Capabilities) -> list[str]:
 
 def tflite_level(runtime: RuntimeFact) -> Version:
     """The TensorFlow version whose TFLite ops a runtime has; 0.0.0 where its version cannot be read."""
-    if runtime.name == _LITERT:
-        return Version(_LITERT_TFLITE_LEVEL)
+    return _readable(_LITERT_TFLITE_LEVEL if runtime.name == _LITERT else runtime.version)
+
+
+def _readable(text: str) -> Version:
+    """A version that another project or an unreleased build wrote; the lowest one where it is not SemVer."""
     try:
-        return Version(runtime.version)
+        return Version(text)
     except ManifestError:
         return Version("0.0.0")

@@ -15,6 +15,8 @@ import math
 
 import msgspec
 
+from contract.scalars import COUNT_MAX
+
 BUCKETS_PER_DECADE = 10
 LOWEST_S = 1e-5
 DECADES = 7
@@ -69,6 +71,8 @@ class LatencyHistogram(msgspec.Struct, frozen=True, kw_only=True):
         found: list[str] = []
         if any(not 0 <= index < BUCKET_COUNT for index in self.buckets):
             found.append(f"bucket index outside 0 to {BUCKET_COUNT - 1}")
+        if self.count > COUNT_MAX:
+            found.append(f"count is above {COUNT_MAX}")
         if any(count < 0 for count in self.buckets.values()) or sum(self.buckets.values()) != self.count:
             found.append("bucket counts do not add up to count")
         if not (math.isfinite(self.sum_s) and self.sum_s >= 0):

@@ -28,18 +28,25 @@ Digest = NewType("Digest", str)
 OpaqueId = NewType("OpaqueId", str)
 """Identifier of a rollout, deployment, boot or transfer: made by one part, only compared by the others."""
 
-_MODEL = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
-_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-_OPAQUE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+MODEL_PATTERN = r"[a-z0-9][a-z0-9-]{0,62}"
+DEVICE_PATTERN = r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}"
+DIGEST_PATTERN = r"[0-9a-f]{64}"
+OPAQUE_PATTERN = DEVICE_PATTERN
 _NUMBER = r"(?:0|[1-9][0-9]*)"
 _PRE_PART = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_SEMVER = re.compile(
+VERSION_PATTERN = (
     rf"({_NUMBER})\.({_NUMBER})\.({_NUMBER})"
     rf"(?:-({_PRE_PART}(?:\.{_PRE_PART})*))?"
     r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?"
 )
-_VERSION_MAX_CHARS = 64  # a version is a path component and a topic field; no real one is longer
+VERSION_MAX_CHARS = 64
+"""A version is a path component and a topic field; no real one is longer."""
+
+_MODEL = re.compile(MODEL_PATTERN)
+_DEVICE = re.compile(DEVICE_PATTERN)
+_DIGEST = re.compile(DIGEST_PATTERN)
+_OPAQUE = re.compile(OPAQUE_PATTERN)
+_SEMVER = re.compile(VERSION_PATTERN)
 
 
 def _parse(pattern: re.Pattern[str], text: str, what: str, rule: str) -> str:
@@ -102,8 +109,8 @@ def parse_version(text: str) -> VersionText:
     Raises:
         ManifestError: It is not one.
     """
-    if len(text) > _VERSION_MAX_CHARS:
-        raise ManifestError(f"a version has at most {_VERSION_MAX_CHARS} characters, this one {len(text)}")
+    if len(text) > VERSION_MAX_CHARS:
+        raise ManifestError(f"a version has at most {VERSION_MAX_CHARS} characters, this one {len(text)}")
     return VersionText(_parse(_SEMVER, text, "version", "SemVer, for example 1.2.0 or 2.0.0-rc.1"))
 
 
@@ -128,8 +135,8 @@ class Version:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Version) and self._key == other._key
 
-    def __lt__(self, other: Version) -> bool:
-        return self._key < other._key
+    def __lt__(self, other: object) -> bool:
+        return self._key < other._key if isinstance(other, Version) else NotImplemented
 
     def __hash__(self) -> int:
         return hash(self._key)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import enum
 import zlib
 from collections.abc import Mapping
-from datetime import datetime
 from types import MappingProxyType
 from typing import Annotated, TypeVar
 
@@ -23,6 +22,22 @@ from contract.compat import Capabilities
 from contract.deployment import Reason, State
 from contract.errors import MessageError
 from contract.histogram import LatencyHistogram
+from contract.scalars import COUNT_MAX as COUNT_MAX  # noqa: PLC0414 - senders bound what they count with it
+from contract.scalars import (
+    Count,
+    MaybeDigestStr,
+    MaybeModelStr,
+    MaybeOpaqueStr,
+    MaybeVersionStr,
+    ModelStr,
+    Name,
+    OpaqueStr,
+    Seconds,
+    Text,
+    Utc,
+    VersionStr,
+    time_faults,
+)
 from contract.topics import Kind
 
 WIRE_VERSION = 1
@@ -31,13 +46,6 @@ MESSAGE_MAX_BYTES = 1 << 20
 """1 MiB after inflating: a full day's backlog goes out in batches well below."""
 DESIRED_MAX_BYTES = 8 * 1024
 MAX_MODELS = 32
-COUNT_MAX = 2**53 - 1
-"""Largest integer that every JSON reader keeps exactly (RFC 7493, clause 2.2); fits a database column too."""
-
-Utc = Annotated[datetime, msgspec.Meta(tz=True)]
-Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
-Text = Annotated[str, msgspec.Meta(max_length=2048)]
-Count = Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)]
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -57,7 +65,7 @@ class DeviceState(Message, frozen=True, kw_only=True):
 
     v: int
     online: bool
-    boot: Name
+    boot: OpaqueStr
     session: Count
     agent_version: Name
     sent_at: Utc
@@ -94,11 +102,11 @@ class ReportedModel(Message, frozen=True, kw_only=True):
         detail: For people.
     """
 
-    version: str = ""
-    variant: str = ""
-    digest: str = ""
+    version: MaybeVersionStr = ""
+    variant: MaybeModelStr = ""
+    digest: MaybeDigestStr = ""
     delegate: DelegateReport | None = None
-    deployment: str = ""
+    deployment: MaybeOpaqueStr = ""
     state: State | None = None
     reason: Reason | None = None
     detail: Text = ""
@@ -109,7 +117,7 @@ class Reported(Message, frozen=True, kw_only=True):
 
     v: int
     revision: Count
-    models: dict[str, ReportedModel]
+    models: dict[ModelStr, ReportedModel]
 
 
 class DeploymentChange(Message, frozen=True, kw_only=True):
@@ -130,14 +138,14 @@ class DeploymentChange(Message, frozen=True, kw_only=True):
     """
 
     v: int
-    deployment: Name
-    model: Name
-    version: Name
+    deployment: OpaqueStr
+    model: ModelStr
+    version: VersionStr
     step: Count
     before: State | None
     after: State
     bytes_done: Count
-    seconds: float
+    seconds: Seconds
     at: Utc
     reason: Reason | None = None
     detail: Text = ""
@@ -158,11 +166,11 @@ class TelemetryWindow(Message, frozen=True, kw_only=True):
         rss_bytes: Resident memory of the worker at the window's end.
     """
 
-    model: Name
-    version: Name
-    variant: Name
+    model: ModelStr
+    version: VersionStr
+    variant: ModelStr
     start: Utc
-    duration_s: float
+    duration_s: Seconds
     requests: Count
     errors: Count
     latency: LatencyHistogram
@@ -180,7 +188,7 @@ class Telemetry(Message, frozen=True, kw_only=True):
     """A batch of windows of one boot, ascending ``seq``: ``up/telemetry``."""
 
     v: int
-    boot: Name
+    boot: OpaqueStr
     windows: tuple[SequencedWindow, ...]
 
 
@@ -199,8 +207,8 @@ class Event(Message, frozen=True, kw_only=True):
     v: int
     kind: EventKind
     at: Utc
-    model: str = ""
-    version: str = ""
+    model: MaybeModelStr = ""
+    version: MaybeVersionStr = ""
     reason: Reason | None = None
     detail: Text = ""
 
@@ -209,7 +217,7 @@ class ChunkRequest(Message, frozen=True, kw_only=True):
     """Chunks wanted of a transfer over MQTT: ``up/chunk-request``."""
 
     v: int
-    transfer: Name
+    transfer: OpaqueStr
     chunks: Annotated[tuple[Count, ...], msgspec.Meta(max_length=256)]
 
 
@@ -223,9 +231,9 @@ class DesiredModel(Message, frozen=True, kw_only=True):
         trial_s: How long the new version is watched before it is kept, seconds.
     """
 
-    version: Name
-    deployment: Name
-    rollout: str = ""
+    version: VersionStr
+    deployment: OpaqueStr
+    rollout: MaybeOpaqueStr = ""
     trial_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 0.0
 
 
@@ -234,14 +242,14 @@ class Desired(Message, frozen=True, kw_only=True):
 
     v: int
     revision: Count
-    models: Annotated[dict[str, DesiredModel], msgspec.Meta(max_length=MAX_MODELS)]
+    models: Annotated[dict[ModelStr, DesiredModel], msgspec.Meta(max_length=MAX_MODELS)]
 
 
 class Ack(Message, frozen=True, kw_only=True):
     """Everything of ``boot`` up to and including ``seq`` is committed: ``dn/ack``."""
 
     v: int
-    boot: Name
+    boot: OpaqueStr
     seq: Count
 
 
@@ -278,7 +286,6 @@ MESSAGE_OF: Mapping[Kind, type[Message]] = MappingProxyType(
 )
 """What each topic carries; ``dn/chunk`` carries raw bytes and stands for itself."""
 
-_LIMITS: dict[type[Message], int] = {Desired: DESIRED_MAX_BYTES}
 _DECODERS: dict[type[Message], msgspec.json.Decoder[Message]] = {
     kind: msgspec.json.Decoder(kind) for kind in MESSAGE_OF.values()
 }
@@ -286,15 +293,17 @@ _AnyMessage = TypeVar("_AnyMessage", bound=Message)
 
 
 def encode_message(message: Message) -> bytes:
-    """The bytes of a message.
+    """The bytes of a message: the same for equal messages, fields in declared order, mapping keys sorted.
 
     Raises:
-        MessageError: It is larger than its limit.
+        MessageError: A receiver would refuse it.
     """
-    content = msgspec.json.encode(message, order="deterministic")
-    limit = _LIMITS.get(type(message), MESSAGE_MAX_BYTES)
-    if len(content) > limit:
-        raise MessageError(f"{type(message).__name__} has {len(content)} bytes, at most {limit} are sent")
+    kind = type(message)
+    try:
+        content = msgspec.json.encode(msgspec.to_builtins(message, str_keys=True, order="deterministic"))
+    except UnicodeEncodeError as error:
+        raise MessageError(f"{kind.__name__} holds text that is not Unicode: {error}") from error
+    _read(kind, content)
     return content if len(content) <= COMPRESS_ABOVE_BYTES else zlib.compress(content, 6)
 
 
@@ -304,10 +313,16 @@ def decode_message(kind: type[_AnyMessage], payload: bytes) -> _AnyMessage:
     Raises:
         MessageError: It cannot be understood.
     """
-    limit = _LIMITS.get(kind, MESSAGE_MAX_BYTES)
-    content = _inflate(payload, limit) if payload[:1] == b"\x78" else payload
-    if len(content) > limit:
-        raise MessageError(f"{kind.__name__} is larger than {limit} bytes")
+    return _read(kind, _inflate(payload, _limit(kind)) if payload[:1] == b"\x78" else payload)
+
+
+def _limit(kind: type[Message]) -> int:
+    return DESIRED_MAX_BYTES if issubclass(kind, Desired) else MESSAGE_MAX_BYTES
+
+
+def _read(kind: type[_AnyMessage], content: bytes) -> _AnyMessage:
+    if len(content) > _limit(kind):
+        raise MessageError(f"{kind.__name__} is larger than {_limit(kind)} bytes")
     try:
         message = _DECODERS[kind].decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -336,10 +351,20 @@ def _faults(message: Message) -> list[str]:
     version = getattr(message, "v", WIRE_VERSION)
     if version != WIRE_VERSION:
         return [f"v {version} is not {WIRE_VERSION}"]
-    if isinstance(message, Telemetry):
-        faults = [fault for entry in message.windows for fault in entry.window.latency.faults()]
-        order = [entry.seq for entry in message.windows]
-        if order != sorted(set(order)):
-            faults.append("seq does not rise")
-        return faults
-    return []
+    match message:
+        case DeviceState(sent_at=at) | ServerState(sent_at=at) | DeploymentChange(at=at) | Event(at=at):
+            return time_faults(at)
+        case Telemetry(windows=windows):
+            return _telemetry_faults(windows)
+        case _:
+            return []
+
+
+def _telemetry_faults(windows: tuple[SequencedWindow, ...]) -> list[str]:
+    faults: list[str] = []
+    for entry in windows:
+        faults += time_faults(entry.window.start) + entry.window.latency.faults()
+    order = [entry.seq for entry in windows]
+    if order != sorted(set(order)):
+        faults.append("seq does not rise")
+    return faults
