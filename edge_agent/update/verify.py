@@ -15,6 +15,7 @@ Does not fetch artifacts, and does not read what the manifest says.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 from collections.abc import Iterator
@@ -169,12 +170,7 @@ class _Fetcher(FetcherInterface):
             first = next(blocks, b"")
         except NotFoundError as error:
             raise tuf_errors.DownloadHTTPError(str(error), 404) from error
-        return _chain(first, blocks)
-
-
-def _chain(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+        return itertools.chain([first], blocks)
 
 
 @contextlib.contextmanager

@@ -56,7 +56,7 @@ class ReleaseStore(Protocol):
         ...
 
     def rows(self) -> Sequence[ReleaseRow]:
-        """All releases, oldest first."""
+        """All releases, in the order they are listed in."""
         ...
 
 
