@@ -13,22 +13,60 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Callable
 
 import msgspec
 
 from contract.errors import ManifestError
 from contract.identifiers import parse_digest, parse_model, parse_profile_id, parse_version
-from contract.profile import DelegateName, Precision
 from contract.tensor import TensorSpec, tensor_faults
+from contract.variant import (
+    ARTIFACT_MAX_BYTES,
+    Artifact,
+    Golden,
+    Tolerance,
+    Variant,
+    VariantMetrics,
+    VariantRequires,
+    golden_faults,
+    parse_faults,
+    variant_faults,
+)
+
+__all__ = [
+    "ARTIFACT_MAX_BYTES",
+    "MANIFEST_MAX_BYTES",
+    "MAX_LABELS",
+    "MAX_TENSORS",
+    "MAX_VARIANTS",
+    "SCHEMA",
+    "Artifact",
+    "BundleRequires",
+    "ClassificationPostprocessing",
+    "Color",
+    "Golden",
+    "ImagePreprocessing",
+    "Manifest",
+    "Provenance",
+    "Resize",
+    "Task",
+    "Tolerance",
+    "Variant",
+    "VariantMetrics",
+    "VariantRequires",
+    "check_built",
+    "check_input",
+    "check_received",
+    "parse_manifest",
+    "serialize_manifest",
+]
 
 SCHEMA = 1
 MANIFEST_MAX_BYTES = 1 << 20
 MAX_TENSORS = 64
 MAX_VARIANTS = 32
 MAX_LABELS = 10_000
-ARTIFACT_MAX_BYTES = 2 << 30
-"""2 GiB: the size limit of a flatbuffer, hence of any .tflite file (https://flatbuffers.dev/internals/)."""
+_FAULTS_SHOWN = 50
+_FAULT_MAX_CHARS = 300
 
 
 class Task(str, enum.Enum):
@@ -80,99 +118,6 @@ class ClassificationPostprocessing(msgspec.Struct, frozen=True, kw_only=True):
 
     top_k: int = 1
     softmax: bool = False
-
-
-class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable file, named by its sha256."""
-
-    sha256: str
-    size_bytes: int
-
-
-class VariantRequires(msgspec.Struct, frozen=True, kw_only=True):
-    """What a variant needs of the board.
-
-    Attributes:
-        runtime: ``tflite`` for anything that reads TFLite flatbuffers.
-        min_version: Lowest TFLite runtime (TensorFlow numbering) that has all ops.
-        libraries: Shared libraries needed beyond the runtime.
-    """
-
-    runtime: str = "tflite"
-    min_version: str = "2.5.0"
-    libraries: tuple[str, ...] = ()
-
-
-class VariantMetrics(msgspec.Struct, frozen=True, kw_only=True):
-    """What was measured on the packager's machine.
-
-    Attributes:
-        metric: Name of the task metric, for example ``accuracy``.
-        value: The variant's, as a ratio 0 to 1.
-        float_value: The float model's on the same samples.
-        samples: How many samples.
-        host_latency_ms_p50: Median of single invocations on the packager's machine, one thread, ms.
-    """
-
-    metric: str
-    value: float
-    float_value: float
-    samples: int
-    host_latency_ms_p50: float = 0.0
-
-    @property
-    def drop(self) -> float:
-        """How much is lost against the float model; negative when the variant is better."""
-        return self.float_value - self.value
-
-
-class Variant(msgspec.Struct, frozen=True, kw_only=True):
-    """One executable form of the model.
-
-    Attributes:
-        name: Unique in the bundle.
-        artifact: The model file.
-        precision: Its numeric form.
-        delegate: The back-end it is made for.
-        requires: What it needs.
-        metrics: What was measured.
-        peak_memory_bytes: Memory that one interpreter takes with it.
-    """
-
-    name: str
-    artifact: Artifact
-    precision: Precision
-    delegate: DelegateName
-    metrics: VariantMetrics
-    peak_memory_bytes: int
-    requires: VariantRequires = VariantRequires()
-
-
-class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a board's golden outputs may be from the expected ones.
-
-    Attributes:
-        max_abs_error: Largest difference of a real-valued output element.
-        min_top1_agreement: Share of samples (0 to 1) whose best class must be the expected one.
-    """
-
-    max_abs_error: float
-    min_top1_agreement: float = 1.0
-
-
-class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """Golden inputs with expected outputs.
-
-    Attributes:
-        artifact: Uncompressed .npz with ``input.<name>`` (samples, ...) in the manifest's input dtype, and
-            ``expected.<variant>.<name>`` (samples, ...) float32 real values.
-        samples: How many.
-        tolerance: Per variant name.
-    """
-
-    artifact: Artifact
-    samples: int
-    tolerance: dict[str, Tolerance]
 
 
 class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,25 +242,22 @@ def check_received(manifest: Manifest, *, model: str, version: str, profile: str
 
 
 def _raise(manifest: Manifest, faults: list[str]) -> None:
-    if faults:
-        raise ManifestError(f"manifest of {manifest.model[:80]!r} is not usable", faults=faults)
-
-
-def _parse_faults(parse: Callable[[str], str], text: str, where: str) -> list[str]:
-    try:
-        parse(text)
-    except ManifestError as error:
-        return [f"{where}: {error}"]
-    return []
+    if not faults:
+        return
+    # A hostile manifest may have a million faults, or one of a million characters.
+    shown = [fault[:_FAULT_MAX_CHARS] for fault in faults[:_FAULTS_SHOWN]]
+    if len(faults) > len(shown):
+        shown.append(f"and {len(faults) - len(shown)} more")
+    raise ManifestError(f"manifest of {manifest.model[:80]!r} is not usable", faults=shown)
 
 
 def _input_faults(manifest: Manifest) -> list[str]:
     faults: list[str] = []
     if manifest.schema != SCHEMA:
         faults.append(f"schema: {manifest.schema} is not {SCHEMA}")
-    faults += _parse_faults(parse_model, manifest.model, "model")
-    faults += _parse_faults(parse_version, manifest.version, "version")
-    faults += _parse_faults(parse_profile_id, manifest.profile, "profile")
+    faults += parse_faults(parse_model, manifest.model, "model")
+    faults += parse_faults(parse_version, manifest.version, "version")
+    faults += parse_faults(parse_profile_id, manifest.profile, "profile")
     for key, specs in {"inputs": manifest.inputs, "outputs": manifest.outputs}.items():
         if not 1 <= len(specs) <= MAX_TENSORS:
             faults.append(f"{key}: {len(specs)} tensors, 1 to {MAX_TENSORS} are possible")
@@ -368,54 +310,34 @@ def _built_faults(manifest: Manifest) -> list[str]:
     if len(set(names)) != len(names):
         faults.append("variants: a name appears twice")
     for index, variant in enumerate(manifest.variants):
-        faults += _variant_faults(variant, f"variants[{index}]")
+        faults += variant_faults(variant, f"variants[{index}]")
+    faults += _size_faults(manifest)
     if manifest.golden is None:
         faults.append("golden: missing")
     else:
-        faults += _artifact_faults(manifest.golden.artifact, "golden.artifact")
-        faults += _tolerance_faults(manifest.golden, names)
+        faults += golden_faults(manifest.golden, names)
     faults += _requires_faults(manifest.requires)
     if manifest.provenance is None:
         faults.append("provenance: missing")
     else:
-        faults += _parse_faults(parse_digest, manifest.provenance.source_sha256, "provenance.source_sha256")
+        for key in ("source_sha256", "calibration_sha256", "evaluation_sha256"):
+            faults += parse_faults(parse_digest, getattr(manifest.provenance, key), f"provenance.{key}")
     return faults
+
+
+def _size_faults(manifest: Manifest) -> list[str]:
+    known = manifest.artifacts()
+    return [
+        f"variants[{index}].artifact: {variant.artifact.sha256} has two sizes"
+        for index, variant in enumerate(manifest.variants)
+        if known[variant.artifact.sha256] != variant.artifact
+    ]
 
 
 def _requires_faults(requires: BundleRequires | None) -> list[str]:
     if requires is None:
         return ["requires: missing"]
-    faults = _parse_faults(parse_version, requires.agent, "requires.agent")
+    faults = parse_faults(parse_version, requires.agent, "requires.agent")
     if requires.memory_bytes < 0 or requires.disk_bytes < 0:
         faults.append("requires: memory_bytes and disk_bytes must not be negative")
-    return faults
-
-
-def _variant_faults(variant: Variant, where: str) -> list[str]:
-    faults = _parse_faults(parse_model, variant.name, f"{where}.name")
-    faults += _artifact_faults(variant.artifact, f"{where}.artifact")
-    faults += _parse_faults(parse_version, variant.requires.min_version, f"{where}.requires.min_version")
-    if variant.peak_memory_bytes < 1:
-        faults.append(f"{where}.peak_memory_bytes: must be above 0")
-    numbers = (variant.metrics.value, variant.metrics.float_value, variant.metrics.host_latency_ms_p50)
-    if not all(map(math.isfinite, numbers)) or variant.metrics.samples < 1:
-        faults.append(f"{where}.metrics: must be finite, with at least one sample")
-    return faults
-
-
-def _artifact_faults(artifact: Artifact, where: str) -> list[str]:
-    faults = _parse_faults(parse_digest, artifact.sha256, f"{where}.sha256")
-    if not 1 <= artifact.size_bytes <= ARTIFACT_MAX_BYTES:
-        faults.append(f"{where}.size_bytes: {artifact.size_bytes} is not within 1 to {ARTIFACT_MAX_BYTES}")
-    return faults
-
-
-def _tolerance_faults(golden: Golden, names: list[str]) -> list[str]:
-    faults = [f"golden.tolerance: missing for {name}" for name in names if name not in golden.tolerance]
-    if golden.samples < 1:
-        faults.append("golden.samples: at least one is needed")
-    for name, tolerance in golden.tolerance.items():
-        ok = math.isfinite(tolerance.max_abs_error) and tolerance.max_abs_error >= 0
-        if not ok or not 0 <= tolerance.min_top1_agreement <= 1:
-            faults.append(f"golden.tolerance.{name}: error must be finite and not negative, agreement 0 to 1")
     return faults

@@ -10,6 +10,7 @@ PURE. Rules:
 from __future__ import annotations
 
 import enum
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -20,6 +21,8 @@ from contract.identifiers import nearest, parse_profile_id
 
 PROFILE_MAX_BYTES = 64 * 1024
 SCHEMA = 1
+_FAULTS_SHOWN = 50
+_KEY_SHOWN_CHARS = 80
 
 
 class Arch(str, enum.Enum):
@@ -141,6 +144,16 @@ class Profile(_Table, frozen=True, kw_only=True):
     thermal: Thermal | None = None
 
 
+_NESTED: dict[str, type[msgspec.Struct]] = {
+    "cpu": Cpu,
+    "os": OperatingSystem,
+    "runtimes": RuntimeRange,
+    "delegates": Delegate,
+    "budgets": Budgets,
+    "thermal": Thermal,
+}
+
+
 def parse_profile(content: bytes, *, where: str = "profile") -> Profile:
     """Read a profile from TOML.
 
@@ -155,9 +168,10 @@ def parse_profile(content: bytes, *, where: str = "profile") -> Profile:
         raise ManifestError(f"{where} has {len(content)} bytes, a profile has at most {PROFILE_MAX_BYTES}")
     try:
         raw = msgspec.toml.decode(content)
-    except (msgspec.DecodeError, ValueError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ManifestError(f"{where} is no TOML file: {error}") from error
-    faults = [f"{key}: unknown key, {hint}" for key, hint in _unknown_keys(raw, Profile)]
+    unknown = itertools.islice(_unknown_keys(raw, Profile), _FAULTS_SHOWN)
+    faults = [f"{key}: unknown key, {hint}" for key, hint in unknown]
     if faults:
         raise ManifestError(f"{where} is not usable", faults=faults)
     try:
@@ -173,18 +187,14 @@ def parse_profile(content: bytes, *, where: str = "profile") -> Profile:
 def _unknown_keys(raw: object, table: type[msgspec.Struct], path: str = "") -> Iterator[tuple[str, str]]:
     if not isinstance(raw, dict):
         return
-    fields = {field.encode_name: field.type for field in msgspec.structs.fields(table)}
-    nested: dict[str, type[msgspec.Struct]] = {
-        "cpu": Cpu,
-        "os": OperatingSystem,
-        "budgets": Budgets,
-        "thermal": Thermal,
-    }
+    fields = {field.encode_name for field in msgspec.structs.fields(table)}
     for key, value in raw.items():
         if key not in fields:
-            yield path + key, nearest(key, fields)
-        elif not path and key in nested:
-            yield from _unknown_keys(value, nested[key], f"{key}.")
+            yield path + key[:_KEY_SHOWN_CHARS], nearest(key[:_KEY_SHOWN_CHARS], fields)
+        elif not path and key in _NESTED:
+            for index, entry in enumerate(value if isinstance(value, list) else [value]):
+                place = f"{key}[{index}]." if isinstance(value, list) else f"{key}."
+                yield from _unknown_keys(entry, _NESTED[key], place)
 
 
 def profile_faults(profile: Profile) -> list[str]:
@@ -212,11 +222,11 @@ def profile_faults(profile: Profile) -> list[str]:
     if profile.budgets.peak_memory_bytes > profile.memory_bytes:
         faults.append("budgets.peak_memory_bytes: more than the board has")
     faults += _order_faults(profile)
-    if profile.thermal is not None and not profile.thermal.soft_celsius < profile.thermal.hard_celsius:
-        faults.append("thermal: soft_celsius must be below hard_celsius")
     needed = set(positive)
     if profile.thermal is not None:
         needed |= {"thermal.soft_celsius", "thermal.hard_celsius"}
+        if not -math.inf < profile.thermal.soft_celsius < profile.thermal.hard_celsius < math.inf:
+            faults.append("thermal: soft_celsius must be below hard_celsius, both finite")
     faults += [f"source: missing for {key}" for key in sorted(needed - set(profile.source))]
     return faults
 
@@ -234,4 +244,4 @@ def _order_faults(profile: Profile) -> list[str]:
 
 
 def _is_positive(value: float) -> bool:
-    return math.isfinite(value) and value > 0
+    return 0 < value < math.inf

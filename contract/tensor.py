@@ -45,6 +45,14 @@ ITEM_BYTES: dict[DType, int] = {
 }
 
 
+ZERO_POINTS: dict[DType, tuple[int, int]] = {
+    DType.INT8: (-(1 << 7), (1 << 7) - 1),
+    DType.UINT8: (0, (1 << 8) - 1),
+    DType.INT16: (-(1 << 15), (1 << 15) - 1),
+}
+"""Lowest and highest zero point: it is a value of the stored type, so only types with one can be quantized."""
+
+
 class Layout(str, enum.Enum):
     """What the dimensions mean. ``any`` where the order has no common name."""
 
@@ -106,13 +114,14 @@ def tensor_faults(spec: TensorSpec, where: str) -> list[str]:
     faults: list[str] = []
     if not spec.name or len(spec.name) > 256:
         faults.append(f"{where}: name must have 1 to 256 characters")
-    if len(spec.shape) > MAX_RANK:
-        faults.append(f"{where}: rank {len(spec.shape)} is above {MAX_RANK}")
     bad = [size for size in spec.shape if size != -1 and size < 1]
     if bad:
         faults.append(f"{where}: dimension {bad[0]} is neither positive nor -1")
+    if len(spec.shape) > MAX_RANK:
+        faults.append(f"{where}: rank {len(spec.shape)} is above {MAX_RANK}")
     elif spec.elements() > MAX_ELEMENTS:
-        faults.append(f"{where}: {spec.elements()} elements are above {MAX_ELEMENTS}")
+        # The product is not shown: of hostile dimensions it has too many digits to be written.
+        faults.append(f"{where}: more than {MAX_ELEMENTS} elements")
     if spec.value_range is not None:
         low, high = spec.value_range
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -129,6 +138,12 @@ def _quantization_faults(spec: TensorSpec, quantization: Quantization, where: st
         faults.append(f"{where}: quantization has {len(scales)} scales and {len(zero_points)} zero points")
     if any(not (math.isfinite(scale) and scale > 0) for scale in scales):
         faults.append(f"{where}: quantization scales must be finite and above 0")
+    if spec.dtype not in ZERO_POINTS:
+        faults.append(f"{where}: {spec.dtype.value} cannot be quantized")
+    else:
+        low, high = ZERO_POINTS[spec.dtype]
+        if any(not low <= point <= high for point in zero_points):
+            faults.append(f"{where}: zero points of {spec.dtype.value} must be {low} to {high}")
     if quantization.axis is None:
         if len(scales) > 1:
             faults.append(f"{where}: {len(scales)} scales need an axis")

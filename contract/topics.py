@@ -14,12 +14,14 @@ import re
 from dataclasses import dataclass
 
 from contract.errors import ConfigError, ManifestError, MessageError
-from contract.identifiers import DeviceId, OpaqueId, parse_device_id, parse_opaque_id
+from contract.identifiers import DeviceId, parse_device_id, parse_opaque_id
 
 DEFAULT_PREFIX = "litefleet/v1"
 SERVER = "_server"
 _PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*(?:/[A-Za-z0-9][A-Za-z0-9_.-]*){0,4}")
 _PREFIX_MAX_CHARS = 128
+_CHUNK_NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
+_SHOWN_CHARS = 160
 
 
 class Kind(str, enum.Enum):
@@ -86,9 +88,15 @@ class Topics:
             kind: Any but SERVER_STATE.
             device: Whose topic.
             fields: As many as the kind has: deployment id; transfer id and chunk number.
+
+        Raises:
+            ManifestError: The device or a field is no identifier.
         """
         if kind is Kind.SERVER_STATE or len(fields) != _FIELDS.get(kind, 0):
             raise ValueError(f"{kind} is not built from {len(fields)} fields and a device")
+        parse_device_id(device)
+        for index, field in enumerate(fields):
+            _parse_field(kind, index, field)
         return "/".join((self.prefix, device, kind.value, *fields))
 
     def server_state(self) -> str:
@@ -110,8 +118,9 @@ class Topics:
             MessageError: It is none of ours.
         """
         head = self.prefix + "/"
+        shown = repr(topic[:_SHOWN_CHARS])
         if not topic.startswith(head):
-            raise MessageError(f"topic {topic!r} is not under {self.prefix!r}")
+            raise MessageError(f"topic {shown} is not under {self.prefix!r}")
         name, _, rest = topic[len(head) :].partition("/")
         if name == SERVER and rest == Kind.SERVER_STATE.value:
             return ParsedTopic(kind=Kind.SERVER_STATE, device=None)
@@ -121,17 +130,16 @@ class Topics:
             kind = Kind("/".join(levels[:2]))
             fields = tuple(levels[2:])
             if kind is Kind.SERVER_STATE or len(fields) != _FIELDS.get(kind, 0):
-                raise MessageError(f"topic {topic!r} has the wrong number of levels")
+                raise MessageError(f"topic {shown} has the wrong number of levels")
             for index, field in enumerate(fields):
                 _parse_field(kind, index, field)
         except (ManifestError, ValueError) as error:
-            raise MessageError(f"topic {topic!r} is none of ours") from error
+            raise MessageError(f"topic {shown} is none of ours") from error
         return ParsedTopic(kind=kind, device=device, fields=fields)
 
 
-def _parse_field(kind: Kind, index: int, field: str) -> OpaqueId | int:
-    if kind is Kind.CHUNK and index == 1:
-        if not (field.isascii() and field.isdigit() and len(field) <= 9):
-            raise ValueError(field)
-        return int(field)
-    return parse_opaque_id(field)
+def _parse_field(kind: Kind, index: int, field: str) -> None:
+    if kind is not Kind.CHUNK or index == 0:
+        parse_opaque_id(field)
+    elif _CHUNK_NUMBER.fullmatch(field) is None:
+        raise ManifestError(f"{field[:_SHOWN_CHARS]!r} is not a chunk number")
