@@ -1,0 +1,217 @@
+"""``litefleet-packager``: make keys, pack a model, look into a bundle, publish.
+
+Exit codes: 0 done, 1 refused, 2 wrong usage or configuration. What a command needs is imported when it runs, so
+that ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contract.commands import LitefleetGroup
+from contract.errors import AccuracyError, ConfigError, ManifestError
+from packager.settings import (
+    DEFAULT_KEYS,
+    DEFAULT_TOKEN_FILE,
+    KEYS_ENV,
+    SERVER_ENV,
+    TOKEN_FILE_ENV,
+    read_token,
+)
+
+_PATH = click.Path(path_type=Path)
+
+
+class _Numbers(click.ParamType[tuple[float, ...]]):
+    """Comma-separated finite numbers, one or one per channel."""
+
+    name = "number[,number,number]"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[float, ...]:
+        """Parse, or fail with what was wrong."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not a number, or three with commas between", param, ctx)
+        if not all(map(math.isfinite, numbers)):
+            self.fail(f"{value!r} is not finite", param, ctx)
+        return numbers
+
+
+def _expand(_: click.Context, __: click.Parameter, value: Path) -> Path:
+    return value.expanduser()
+
+
+def _keys_option(function: Any) -> Any:
+    return click.option(
+        "--keys", type=_PATH, default=DEFAULT_KEYS, envvar=KEYS_ENV, show_default=True, show_envvar=True,
+        callback=_expand, help="Folder of the publisher's private keys.",
+    )(function)  # fmt: skip
+
+
+def _token_option(function: Any) -> Any:
+    return click.option(
+        "--token-file", type=_PATH, default=DEFAULT_TOKEN_FILE, envvar=TOKEN_FILE_ENV, show_default=True,
+        show_envvar=True, callback=_expand, help="File with the publisher's token for the server.",
+    )(function)  # fmt: skip
+
+
+@click.group(cls=LitefleetGroup)
+@click.version_option(package_name="litefleet")
+def main() -> None:
+    """Quantize, gate, bundle, sign and publish TFLite models."""
+
+
+@main.command(
+    epilog="Example: litefleet-packager pack digits.tflite --name digits --version 1.0.0 "
+    "--profile raspberry-pi-4 --calibration calibration --evaluation evaluation --labels labels.txt"
+)
+@click.argument("model", type=_PATH)
+@click.option("--name", required=True, help="Name of the model, for example digits.")
+@click.option("--version", required=True, help="SemVer version of the release, for example 1.0.0.")
+@click.option(
+    "--profile", "profiles", required=True, multiple=True, help="Board to pack for; may be given again."
+)
+@click.option(
+    "--evaluation", type=_PATH, required=True, help="Folder <class>/<image> to measure accuracy on."
+)
+@click.option("--calibration", type=_PATH, help="Folder of images that static int8 learns its ranges from.")
+@click.option("--labels", type=_PATH, help="Class names, one a line, in the order of the scores.")
+@click.option(
+    "--max-drop", type=click.FloatRange(0, 1), default=0.01, show_default=True,
+    help="How much accuracy a variant may lose, 0 to 1.",
+)  # fmt: skip
+@click.option(
+    "--baseline", type=_PATH, help="Bundle of an earlier release that this one must not fall behind."
+)
+@click.option("--mean", type=_Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
+@click.option("--std", type=_Numbers(), default="255", show_default=True, help="See --mean; above 0.")
+@click.option("--output", type=_PATH, default="dist", show_default=True, help="Folder for the bundles.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def pack(**options: Any) -> None:
+    """Quantize MODEL, measure every variant, and write one bundle per profile.
+
+    MODEL is a float32 .tflite image classifier. Every rung of a profile's ladder is made and measured; those that
+    lose no more than --max-drop go into the bundle. When none passes for some profile, nothing is written.
+    """
+    as_json: bool = options.pop("as_json")
+    request = _request(options)
+    from packager.app import pack as run_pack
+    from packager.report import pack_json
+    from packager.terminal import show_pack, step_progress
+
+    with step_progress() as progress:
+        result = run_pack(request, progress)
+    if as_json:
+        click.echo(json.dumps(pack_json(result), indent=2))
+    else:
+        show_pack(result)
+    if result.faults:
+        raise AccuracyError(
+            f"{result.name} {result.version} is refused, nothing was written: no variant passes for",
+            faults=result.faults,
+            remedy="train on, or allow a larger --max-drop if the application can bear it",
+        )
+
+
+def _request(options: dict[str, Any]) -> Any:
+    """Check what can be checked without looking at a file."""
+    from contract.identifiers import parse_model, parse_version
+    from firmware_profiles import load_profile
+
+    names: tuple[str, ...] = options.pop("profiles")
+    double = sorted({name for name in names if names.count(name) > 1})
+    if double:
+        raise ConfigError(f"--profile {double[0]} is given twice")
+    if min(options["std"]) <= 0:
+        raise ConfigError("--std must be above 0")
+    try:
+        parse_model(options["name"])
+        parse_version(options["version"])
+    except ManifestError as error:
+        raise ConfigError(str(error), remedy=error.remedy) from error
+    profiles = tuple(load_profile(name) for name in names)
+    from packager.app import PackRequest
+
+    return PackRequest(profiles=profiles, **options)
+
+
+@main.command(epilog="Example: litefleet-packager inspect dist/digits-1.0.0-raspberry-pi-4.bundle")
+@click.argument("bundle", type=_PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
+def inspect(bundle: Path, *, as_json: bool) -> None:
+    """Check BUNDLE whole and show what it holds."""
+    from packager.inspection import inspect_bundle
+    from packager.report import manifest_json
+
+    manifest = inspect_bundle(bundle)
+    if as_json:
+        click.echo(json.dumps(manifest_json(manifest), indent=2))
+        return
+    from packager.terminal import show_manifest
+
+    show_manifest(manifest)
+
+
+@main.group()
+def keys() -> None:
+    """Make the keys that releases are signed with."""
+
+
+@keys.command("init", epilog="Example: litefleet-packager keys init")
+@_keys_option
+@click.option("--server", envvar=SERVER_ENV, show_envvar=True, help="Also make this server trust the keys.")
+@_token_option
+def init_keys(keys: Path, server: str | None, token_file: Path) -> None:
+    """Make a root key and a targets key; existing ones are never overwritten."""
+    from packager.keys import create_keys
+
+    token = read_token(token_file) if server else ""
+    create_keys(keys)
+    click.echo(f"made keys in {keys}: back the folder up, it cannot be made again")
+    if server:
+        from packager.publish import establish_trust
+
+        establish_trust(server=server, token=token, keys=keys, echo=click.echo)
+
+
+@main.command(
+    epilog="Example: litefleet-packager publish dist/digits-1.0.0-*.bundle --server http://127.0.0.1:8080"
+)
+@click.argument("bundles", type=_PATH, nargs=-1, required=True)
+@click.option("--server", required=True, envvar=SERVER_ENV, show_envvar=True, help="URL of the server.")
+@_keys_option
+@_token_option
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def publish(bundles: tuple[Path, ...], server: str, keys: Path, token_file: Path, *, as_json: bool) -> None:
+    """Sign BUNDLES and put them on the server; the first time, make it trust the keys."""
+    token = read_token(token_file)
+    from packager.publish import publish_bundles
+
+    result = publish_bundles(bundles, server=server, token=token, keys=keys, echo=_echo_aside)
+    if as_json:
+        import msgspec
+
+        click.echo(json.dumps(msgspec.to_builtins(result), indent=2))
+        return
+    for release in result.releases:
+        what = "published" if release.is_new else "is there already:"
+        click.echo(f"{what} {release.model} {release.version} for {', '.join(release.profiles)}")
+    click.echo(f"uploaded {result.uploaded_artifacts} artifacts, {result.uploaded_bytes:,} bytes")
+
+
+def _echo_aside(line: str) -> None:
+    click.echo(line, err=True)
+
+
+if __name__ == "__main__":
+    main()

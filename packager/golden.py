@@ -1,0 +1,115 @@
+"""The self-test that travels in a bundle: which inputs, how far outputs may be off, and its file.
+
+Guarantees: the same evaluation gives the same samples, and the same arrays the same bytes (``numpy.savez`` stores
+members with the ZIP epoch as their time; a test holds it to that).
+
+Tolerances are shares of the spread of the scores (highest minus lowest over the evaluation set). Boards run other
+kernels than the packager's machine: other vector widths and summation orders, and other rounding when integers
+are scaled back. Largest differences measured between XNNPACK, TFLite's own kernels and its reference kernels on
+the digits model (``tests/benchmarks/packager/kernels.py``): 0.016 for static int8, which is four steps of its
+output; 0.018 for dynamic int8, whose kernels quantize activations in different ways; 0.0001 for static int16;
+0.000001 for float forms. The shares below leave a factor of three for integers and, because rounding adds up
+in deeper nets, more for floats. A wrong kernel is far outside: it answers at random.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.manifest import Tolerance
+from contract.profile import Precision
+from packager.evaluate import Evaluation
+
+SAMPLES = 16
+TOLERANCE_SHARE: dict[Precision, float] = {
+    Precision.STATIC_INT8: 0.05,
+    Precision.DYNAMIC_INT8: 0.05,
+    Precision.STATIC_INT16: 0.005,
+    Precision.WEIGHT_ONLY_INT8: 0.001,
+    Precision.WEIGHT_ONLY_INT4: 0.001,
+    Precision.FLOAT16: 0.001,
+    Precision.FLOAT32: 0.001,
+}
+
+
+@dataclass(frozen=True)
+class GoldenChoice:
+    """Which images are golden (positions in the evaluation set), and the tolerance per variant name."""
+
+    positions: tuple[int, ...]
+    tolerance: dict[str, Tolerance]
+
+
+def choose_golden(
+    classes: npt.NDArray[np.int64], variants: Mapping[str, tuple[Precision, Evaluation]]
+) -> GoldenChoice:
+    """Choose golden samples: spread over the classes, and clear enough that rounding cannot turn their answer.
+
+    A sample is clear when, for every variant, its best score leads by more than twice the tolerance: then outputs
+    within the tolerance have the same best class, and full agreement may be asked for. Where too few are clear,
+    the clearest are taken and less agreement is asked for.
+
+    Args:
+        classes: (N,) true class of each evaluation image.
+        variants: Variant name to its precision and evaluation.
+    """
+    allowed = {name: TOLERANCE_SHARE[kind] * found.spread for name, (kind, found) in variants.items()}
+    clear = {name: found.margin > 2 * allowed[name] for name, (_, found) in variants.items()}
+    clear_for_all = np.logical_and.reduce(list(clear.values()))
+    wanted = min(SAMPLES, len(classes))
+    positions = _spread(classes, np.flatnonzero(clear_for_all), wanted)
+    if len(positions) < wanted:
+        # How much of the needed lead each sample has, for the variant where it has least.
+        leads = [
+            found.margin / max(2 * allowed[name], float(np.finfo(np.float32).tiny))
+            for name, (_, found) in variants.items()
+        ]
+        order = np.argsort(-np.minimum.reduce(leads), kind="stable")
+        rest = [int(position) for position in order if int(position) not in positions]
+        positions = sorted([*positions, *rest[: wanted - len(positions)]])
+    chosen = np.array(positions)
+    return GoldenChoice(
+        positions=tuple(positions),
+        tolerance={
+            name: Tolerance(max_abs_error=allowed[name], min_top1_agreement=float(clear[name][chosen].mean()))
+            for name in variants
+        },
+    )
+
+
+def _spread(classes: npt.NDArray[np.int64], candidates: npt.NDArray[np.intp], wanted: int) -> list[int]:
+    """Take candidates class by class in turns, first ones first; evenly over the classes when there are many."""
+    present = sorted({int(classes[position]) for position in candidates})
+    if len(present) > wanted:
+        present = [present[step * len(present) // wanted] for step in range(wanted)]
+    queues = [[int(p) for p in candidates if classes[p] == label] for label in present]
+    chosen: list[int] = []
+    for turn in range(wanted):
+        chosen += [queue[turn] for queue in queues if turn < len(queue)]
+    return sorted(chosen[:wanted])
+
+
+def encode_golden(
+    input_name: str,
+    inputs: npt.NDArray[np.float32],
+    output_name: str,
+    expected: Sequence[tuple[str, npt.NDArray[np.float32]]],
+) -> bytes:
+    """Store golden inputs and outputs as an uncompressed .npz.
+
+    Args:
+        input_name: Name of the model's input.
+        inputs: (samples, H, W, C) float32.
+        output_name: Name of the model's output.
+        expected: Variant name and its (samples, classes) float32 real outputs.
+    """
+    arrays = {f"input.{input_name}": inputs}
+    arrays |= {f"expected.{variant}.{output_name}": outputs for variant, outputs in expected}
+    sink = io.BytesIO()
+    np.savez(sink, allow_pickle=False, **arrays)
+    return sink.getvalue()

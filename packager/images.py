@@ -1,0 +1,158 @@
+"""Reads folders of images, as they are: no resizing, no guessing; the packager's door to Pillow.
+
+Guarantees: every file is bounded before it is read and before it is decoded; the digest of a set depends on the
+files' relative names and bytes alone, not on where the folder is or in which order the file system lists it.
+Does not decide what the images are for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from contract.errors import ManifestError
+
+MAX_IMAGES = 100_000
+FILE_MAX_BYTES = 64 << 20
+SET_MAX_BYTES = 2 << 30
+"""Decoded pixels of one set: 2 GiB, about 14,000 images of 224 x 224 RGB; more does not sharpen a gate."""
+_MODES = {1: "L", 3: "RGB"}  # Pillow's names by number of channels
+_CONVERTIBLE = frozenset(("1", "L", "P", "RGB"))  # 8 bits a channel and no transparency
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """One file of a set: its path, its name relative to the set's folder, its class folder (or empty)."""
+
+    path: Path
+    name: str
+    folder: str
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Decoded images.
+
+    Attributes:
+        pixels: (N, H, W, C) uint8, in the order of the names.
+        folders: N class folders; empty text for an image outside one.
+        sha256: Digest over names and bytes.
+    """
+
+    pixels: npt.NDArray[np.uint8]
+    folders: tuple[str, ...]
+    sha256: str
+
+
+def list_images(folder: Path, purpose: str) -> list[ImageFile]:
+    """List ``<image>`` and ``<class>/<image>`` in the order of their names; hidden files are left out.
+
+    Args:
+        folder: Where they are.
+        purpose: ``calibration`` or ``evaluation``, for error texts.
+
+    Raises:
+        ManifestError: No such folder, no image, too many, or folders inside a class folder.
+    """
+    if not folder.is_dir():
+        raise ManifestError(
+            f"there is no {purpose} folder {folder}", remedy="give a folder of images, <class>/<image>.png"
+        )
+    files: list[ImageFile] = []
+    for entry in _visible(folder):
+        if not entry.is_dir():
+            files.append(ImageFile(entry, entry.name, ""))
+            continue
+        for inner in _visible(entry):
+            if inner.is_dir():
+                raise ManifestError(
+                    f"{purpose} folder {folder}: {entry.name}/{inner.name} is a folder",
+                    remedy="images stand in the folder or in one level of class folders",
+                )
+            files.append(ImageFile(inner, f"{entry.name}/{inner.name}", entry.name))
+    if not files:
+        raise ManifestError(
+            f"{purpose} folder {folder} has no image", remedy="put images there, <class>/<image>.png"
+        )
+    if len(files) > MAX_IMAGES:
+        raise ManifestError(
+            f"{purpose} folder {folder} has {len(files)} images, at most {MAX_IMAGES} are read"
+        )
+    return files
+
+
+def _visible(folder: Path) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda p: p.name)
+
+
+def read_images(files: Sequence[ImageFile], shape: tuple[int, int, int], purpose: str) -> ImageSet:
+    """Read and decode every file.
+
+    Args:
+        files: What ``list_images`` gave.
+        shape: Height, width, channels that every image must have; colours are converted, sizes are not.
+        purpose: ``calibration`` or ``evaluation``, for error texts.
+
+    Raises:
+        ManifestError: An image cannot be read or decoded, or has another size; or all together are too large.
+    """
+    height, width, channels = shape
+    total = len(files) * height * width * channels
+    if total > SET_MAX_BYTES:
+        raise ManifestError(
+            f"{len(files)} {purpose} images of {width} x {height} take {total >> 20} MiB",
+            remedy=f"give at most {SET_MAX_BYTES // (total // len(files))} images",
+        )
+    pixels = np.empty((len(files), *shape), dtype=np.uint8)
+    digest = hashlib.sha256()
+    for position, file in enumerate(files):
+        content = _read(file, purpose)
+        name = file.name.encode("utf-8", errors="surrogateescape")
+        digest.update(len(name).to_bytes(4, "big") + name + hashlib.sha256(content).digest())
+        pixels[position] = _decode(content, file, shape, purpose)
+    return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest())
+
+
+def _read(file: ImageFile, purpose: str) -> bytes:
+    try:
+        with file.path.open("rb") as source:
+            content = source.read(FILE_MAX_BYTES + 1)
+    except OSError as error:
+        raise ManifestError(f"{purpose} image {file.name} cannot be read: {error.strerror}") from error
+    if len(content) > FILE_MAX_BYTES:
+        raise ManifestError(f"{purpose} image {file.name} is larger than {FILE_MAX_BYTES >> 20} MiB")
+    return content
+
+
+def _decode(
+    content: bytes, file: ImageFile, shape: tuple[int, int, int], purpose: str
+) -> npt.NDArray[np.uint8]:
+    height, width, channels = shape
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.size != (width, height):
+                raise ManifestError(
+                    f"{purpose} image {file.name} is {image.size[0]} x {image.size[1]} pixels, "
+                    f"the model takes {width} x {height}",
+                    remedy="resize the images as your application does",
+                )
+            if image.mode not in _CONVERTIBLE:
+                raise ManifestError(
+                    f"{purpose} image {file.name} has colour mode {image.mode}",
+                    remedy="save it with 8 bits a channel and without transparency",
+                )
+            converted = image.convert(_MODES[channels])
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        # Pillow's decoders raise SyntaxError and ValueError for broken files too.
+        raise ManifestError(
+            f"{purpose} image {file.name} is no image that can be decoded",
+            remedy="remove it from the folder, or save it again as PNG",
+        ) from error
+    return np.asarray(converted, dtype=np.uint8).reshape(shape)

@@ -1,0 +1,1 @@
+"""Model files that the packager takes, one module per format."""
