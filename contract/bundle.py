@@ -17,27 +17,22 @@ import zipfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from contract.errors import DigestError, ManifestError
-from contract.identifiers import parse_digest
-from contract.manifest import (
-    ARTIFACT_MAX_BYTES,
-    MANIFEST_MAX_BYTES,
-    MAX_VARIANTS,
-    Artifact,
-    Manifest,
-    check_built,
-    parse_manifest,
-    serialize_manifest,
+from contract.bundle_layout import (
+    ARTIFACT_FOLDER,
+    BUNDLE_MAX_BYTES,
+    MANIFEST_MEMBER,
+    TAIL_BYTES,
+    bundle_bytes,
+    member_faults,
+    parse_end,
 )
+from contract.errors import DigestError, ManifestError, StorageError
+from contract.manifest import Artifact, Manifest, check_built, parse_manifest, serialize_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-MANIFEST_MEMBER = "manifest.json"
-ARTIFACT_FOLDER = "artifacts/"
-MAX_MEMBERS = MAX_VARIANTS + 2  # the manifest, one artifact a variant, the golden inputs
-BUNDLE_MAX_BYTES = 4 << 30
 BLOCK_BYTES = 1 << 16
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can hold (APPNOTE 4.4.6)
 
@@ -68,26 +63,40 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, Path]) ->
         The bundle's path.
 
     Raises:
-        ManifestError: The manifest is not complete, or an artifact has no file.
+        ManifestError: The manifest is not complete, an artifact has no file, or they are too large together.
         DigestError: A file is not what the manifest says.
+        StorageError: A file cannot be read, or the bundle not be written.
     """
     check_built(manifest)
     artifacts = manifest.artifacts()
     missing = sorted(set(artifacts) - set(files))
     if missing:
         raise ManifestError("artifacts without a file", faults=missing)
+    content = serialize_manifest(manifest)
+    sizes = [(ARTIFACT_FOLDER + digest, artifact.size_bytes) for digest, artifact in artifacts.items()]
+    size = bundle_bytes([(MANIFEST_MEMBER, len(content)), *sizes])
+    if size > BUNDLE_MAX_BYTES:
+        raise ManifestError(f"the bundle would have {size} bytes, at most {BUNDLE_MAX_BYTES} are possible")
     path = folder / bundle_name(manifest)
-    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=folder)
+    try:
+        _write_whole(
+            path, content, {artifact: files[digest] for digest, artifact in sorted(artifacts.items())}
+        )
+    except OSError as error:
+        raise StorageError(
+            f"cannot write {path}: {error}", remedy="see to the folder and its space"
+        ) from error
+    return path
+
+
+def _write_whole(path: Path, manifest: bytes, files: Mapping[Artifact, Path]) -> None:
+    handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as raw:
             with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
-                _write_member(archive, MANIFEST_MEMBER, serialize_manifest(manifest))
-                for digest in sorted(artifacts):
-                    content = files[digest].read_bytes()
-                    found = Artifact(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
-                    if found != artifacts[digest]:
-                        raise DigestError(f"{files[digest].name} is not the artifact {digest}")
-                    _write_member(archive, ARTIFACT_FOLDER + digest, content)
+                archive.writestr(_member(MANIFEST_MEMBER), manifest)
+                for artifact, file in files.items():
+                    _copy(archive, artifact, file)
             raw.flush()
             os.fsync(raw.fileno())
         Path(draft).chmod(0o644)
@@ -95,14 +104,24 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, Path]) ->
     except BaseException:
         Path(draft).unlink(missing_ok=True)
         raise
-    return path
 
 
-def _write_member(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _copy(archive: zipfile.ZipFile, artifact: Artifact, file: Path) -> None:
+    sha256, size = hashlib.sha256(), 0
+    with file.open("rb") as source, archive.open(_member(ARTIFACT_FOLDER + artifact.sha256), "w") as member:
+        while size <= artifact.size_bytes and (block := source.read(BLOCK_BYTES)):
+            sha256.update(block)
+            size += len(block)
+            member.write(block)
+    if Artifact(sha256=sha256.hexdigest(), size_bytes=size) != artifact:
+        raise DigestError(f"{file.name} is not the artifact {artifact.sha256}")
+
+
+def _member(name: str) -> zipfile.ZipInfo:
     member = zipfile.ZipInfo(name, date_time=_ZIP_EPOCH)
     member.create_system = 3  # Unix, also when written on Windows
     member.external_attr = (stat.S_IFREG | 0o644) << 16
-    archive.writestr(member, content, zipfile.ZIP_STORED)
+    return member
 
 
 class BundleReader:
@@ -124,20 +143,30 @@ class BundleReader:
         """
         self._name = path.name
         try:
-            self._archive = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+            self._file = path.open("rb")
+        except OSError as error:
+            raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
+        try:
+            self._open(path)
+            self._read_structure()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, path: Path) -> None:
+        try:
+            file_bytes = self._file.seek(0, os.SEEK_END)
+            self._file.seek(max(0, file_bytes - TAIL_BYTES))
+            self._end = parse_end(self._file.read(TAIL_BYTES), file_bytes)
+            self._archive = zipfile.ZipFile(self._file)
+        except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError, ManifestError) as error:
             raise ManifestError(
                 f"{path} is not a bundle: {error}", remedy="give a file that litefleet-packager pack wrote"
             ) from error
-        try:
-            self._read_structure(path.stat().st_size)
-        except BaseException:
-            self._archive.close()
-            raise
 
-    def _read_structure(self, file_bytes: int) -> None:
+    def _read_structure(self) -> None:
         members = self._archive.infolist()
-        faults = _member_faults(members, file_bytes)
+        faults = member_faults(members, self._end)
         if faults:
             raise ManifestError(f"{self._name} is not a usable bundle", faults=faults)
         self.manifest_bytes = b"".join(self._blocks(MANIFEST_MEMBER))
@@ -166,6 +195,7 @@ class BundleReader:
     def close(self) -> None:
         """Close the file; may be called twice."""
         self._archive.close()
+        self._file.close()
 
     def _blocks(self, member: str) -> Iterator[bytes]:
         try:
@@ -206,40 +236,3 @@ class BundleReader:
             DigestError: The bytes are not those of the digest.
         """
         return b"".join(self.artifact_blocks(digest))
-
-
-def _member_faults(members: list[zipfile.ZipInfo], file_bytes: int) -> list[str]:
-    if not members or members[0].filename != MANIFEST_MEMBER:
-        return [f"the first member is not {MANIFEST_MEMBER}"]
-    if len(members) > MAX_MEMBERS:
-        return [f"{len(members)} members, at most {MAX_MEMBERS} are read"]
-    faults: list[str] = []
-    if sum(member.file_size for member in members) > min(file_bytes, BUNDLE_MAX_BYTES):
-        faults.append("members are larger than the file: stored members cannot be")
-    if len({member.filename for member in members}) != len(members):
-        faults.append("a member appears twice")
-    for index, member in enumerate(members):
-        faults += _one_member_faults(member, is_first=index == 0)
-    return faults
-
-
-def _one_member_faults(member: zipfile.ZipInfo, *, is_first: bool) -> list[str]:
-    shown = repr(member.filename[:80])
-    faults: list[str] = []
-    if not is_first:
-        folder, name = member.filename[: len(ARTIFACT_FOLDER)], member.filename[len(ARTIFACT_FOLDER) :]
-        try:
-            parse_digest(name)
-        except ManifestError:
-            folder = ""
-        if folder != ARTIFACT_FOLDER:
-            faults.append(f"{shown}: only {ARTIFACT_FOLDER}<sha256> may stand here")
-    limit = MANIFEST_MAX_BYTES if is_first else ARTIFACT_MAX_BYTES
-    if member.file_size > limit:
-        faults.append(f"{shown}: {member.file_size} bytes, at most {limit} are read")
-    mode = member.external_attr >> 16
-    if mode and not stat.S_ISREG(mode):
-        faults.append(f"{shown}: not a plain file")
-    if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 0x1:
-        faults.append(f"{shown}: compressed or encrypted, only stored members are read")
-    return faults
