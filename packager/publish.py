@@ -1,8 +1,8 @@
 """Bundles to a server: artifacts first, then one signed commit for each release.
 
 Guarantees: everything that can be refused is refused before anything is sent; a release appears whole or not at all;
-publishing the same again changes nothing, brings back artifacts that the server lost, and is no error; a version never
-changes its content. What expires soon is renewed on the way.
+publishing the same again changes nothing, brings back artifacts that the server lost or damaged, and is no error; a
+version never changes its content. What expires soon is renewed on the way.
 Does not decide what a signature is worth (``packager.trust``), or speak HTTP by itself (``packager.http``).
 """
 
@@ -251,11 +251,12 @@ class _Publisher:
 
     def _upload(self, bundle: BundleReader) -> None:
         for artifact in bundle.manifest.artifacts().values():
-            if artifact.sha256 in self._uploaded or self._server.has(f"/artifacts/{artifact.sha256}"):
+            path = f"/api/v1/artifacts/{artifact.sha256}"
+            if artifact.sha256 in self._uploaded or self._server.has(path):
                 continue
             self._echo(f"uploading {artifact.sha256[:12]} ({artifact.size_bytes / 1e6:.2f} MB)")
             blocks = bundle.artifact_blocks(artifact.sha256)
-            self._server.put(f"/api/v1/artifacts/{artifact.sha256}", blocks, artifact.size_bytes)
+            self._server.put(path, blocks, artifact.size_bytes)
             self._uploaded[artifact.sha256] = artifact.size_bytes
 
     def _commit(self, release: _Release) -> PublishedRelease:

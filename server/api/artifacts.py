@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from contract.errors import TooLargeError, TransientError
+from contract.errors import NotFoundError, TooLargeError, TransientError
 from contract.identifiers import parse_digest
 from contract.manifest import ARTIFACT_MAX_BYTES
 from server.api.auth import require_publisher
@@ -23,6 +23,14 @@ from server.storage.artifacts import ArtifactStore
 
 logger = logging.getLogger(__name__)
 router = APIRouter()
+
+
+@router.head("/api/v1/artifacts/{digest}", dependencies=[Depends(require_publisher)])
+def verify_artifact(digest: str, request: Request) -> Response:
+    """Whether an artifact is there and intact: 404 asks the publisher to put it, also after it went bad on disk."""
+    if not _store(request).verify(digest):
+        raise NotFoundError(f"there is no intact artifact {digest}")
+    return Response()
 
 
 @router.put("/api/v1/artifacts/{digest}", dependencies=[Depends(require_publisher)])

@@ -4,21 +4,26 @@ Guarantees: an artifact appears whole, with the right digest, on disk, or not at
 ``ARTIFACT_MAX_BYTES`` is taken in; writing needs the memory of one block. Names are digests and nothing else, so
 that no request can reach another file.
 Does not verify on reading: devices check every byte against the signed manifest, so a file that went bad on this
-disk is refused there, and reading stays a plain copy from disk to network.
+disk is refused there, and reading stays a plain copy from disk to network. ``verify`` finds such a file, and drops it
+so that it can be written again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from contract.bundle import digest_of
 from contract.errors import DigestError, NotFoundError, TooLargeError
 from contract.identifiers import Digest, parse_digest
 from contract.manifest import ARTIFACT_MAX_BYTES
 from server.storage.durable import make_folder, storage_errors, sync_folder
+
+logger = logging.getLogger(__name__)
 
 _INCOMING = ".incoming"
 
@@ -65,6 +70,25 @@ class ArtifactStore:
             return self.path(digest).stat().st_size
         except (NotFoundError, FileNotFoundError):
             return None
+
+    def verify(self, digest: str) -> bool:
+        """Whether an artifact is there and its bytes still have its digest; one that has not is removed.
+
+        Raises:
+            ManifestError: Not a digest.
+            StorageError: It cannot be read or removed.
+        """
+        place = self._place(parse_digest(digest))
+        with storage_errors(f"artifact {digest} could not be verified"):
+            if not place.is_file():
+                return False
+            with place.open("rb") as file:
+                found = digest_of(file).sha256
+            if found == digest:
+                return True
+            logger.warning("artifact %s went bad on this disk (now %s) and is removed", digest, found)
+            place.unlink(missing_ok=True)
+            return False
 
     def write(self, digest: str, blocks: Iterable[bytes]) -> bool:
         """Take in an artifact.
