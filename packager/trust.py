@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from tuf.api import exceptions as tuf_errors
 from tuf.api.metadata import Key, Metadata, Root, Snapshot, T, TargetFile, Targets, Timestamp
@@ -44,12 +43,9 @@ RENEW_BEFORE = timedelta(days=90)
 """What is left when ``publish`` renews; a quarter, so that who publishes a few times a year never comes too late."""
 
 
-class Fetch(Protocol):
-    """Gets a URL: yields the body's blocks, raises NotFoundError or ServerUnavailableError."""
-
-    def __call__(self, url: str) -> Iterator[bytes]:
-        """Yield the body's blocks."""
-        ...
+Fetch = Callable[[str], Iterator[bytes]]
+"""Gets a URL: the body's blocks. Raises NotFoundError when the server has no such thing, ServerUnavailableError when
+it cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -209,8 +205,8 @@ class _Fetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         # The first block is fetched here: ngclient looks for the end of the roots by a 404 of this call.
-        blocks = self._get(url)
         try:
+            blocks = self._get(url)
             first = next(blocks, b"")
         except NotFoundError as error:
             raise tuf_errors.DownloadHTTPError(str(error), 404) from error

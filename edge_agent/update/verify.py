@@ -18,11 +18,10 @@ import contextlib
 import itertools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Protocol
 
 from tuf.api import exceptions as tuf_errors
 from tuf.ngclient import Updater
@@ -50,17 +49,8 @@ _FLOOR_MAX_BYTES = 64
 _MANIFEST_FILE = "manifest.json"
 
 
-class Fetch(Protocol):
-    """Gets a URL: yields the body's blocks.
-
-    Raises:
-        NotFoundError: The server has no such thing.
-        DownloadError: Any other failure.
-    """
-
-    def __call__(self, url: str) -> Iterator[bytes]:
-        """Yield the body's blocks."""
-        ...
+Fetch = Callable[[str], Iterator[bytes]]
+"""Gets a URL: the body's blocks. Raises NotFoundError when the server has no such thing, DownloadError for the rest."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +155,8 @@ class _Fetcher(FetcherInterface):
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         # The first block is fetched here: ngclient looks for the end of the roots by a 404 of this call.
-        blocks = self._get(url)
         try:
+            blocks = self._get(url)
             first = next(blocks, b"")
         except NotFoundError as error:
             raise tuf_errors.DownloadHTTPError(str(error), 404) from error
