@@ -1,0 +1,224 @@
+"""The applications that are connected to a worker: who may ask next, and what came out.
+
+Guarantees: whatever one client sends, or stops sending, ends at most its own connection; one request of each ready
+client is served in turn; no send or receive blocks; clients, frames and shared memory are bounded.
+Owned by the worker's one thread.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from contract.errors import (
+    AgentUnavailableError,
+    InferenceError,
+    InputError,
+    LitefleetError,
+    MessageError,
+)
+from edge_agent.inference import protocol
+from edge_agent.inference.area import Area, adopt_area
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from edge_agent.inference.counts import Counts
+    from edge_agent.inference.model import LoadedModel
+
+MAX_CLIENTS = 32
+_RECEIVE_BYTES = 64
+"""Longer than any frame of a client, so that a longer record shows by its length."""
+
+
+class _Client:
+    """One connection; ``area`` is None until the client has attached one."""
+
+    __slots__ = ("area", "inputs", "outputs", "socket")
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.area: Area | None = None
+        self.inputs: list[npt.NDArray[Any]] = []
+        self.outputs: list[npt.NDArray[np.float32]] = []
+
+
+class Clients:
+    """All connections of a worker.
+
+    Args:
+        model: What answers.
+        listener: Bound and listening.
+        poll: Where connections are registered; the owner hands their events to ``serve``.
+        counts: Where requests are counted.
+    """
+
+    def __init__(
+        self, model: LoadedModel, listener: socket.socket, poll: select.epoll, counts: Counts
+    ) -> None:
+        self._model = model
+        self._listener = listener
+        self._poll = poll
+        self._counts = counts
+        self._clients: dict[int, _Client] = {}
+        self._welcome = protocol.encode_welcome(model.welcome)
+        self._received = bytearray(_RECEIVE_BYTES)
+        self._frame = memoryview(self._received)
+        self._is_draining = False
+        listener.setblocking(False)
+        poll.register(listener, select.EPOLLIN)
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def accept(self) -> None:
+        """Take one new client, or tell it that there are too many."""
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # it left again, or this process has no descriptor to spare: the next event tries again
+        connection.setblocking(False)
+        if len(self._clients) >= MAX_CLIENTS:
+            with contextlib.suppress(OSError):
+                connection.send(
+                    _failure(AgentUnavailableError(f"{MAX_CLIENTS} clients are connected already"))
+                )
+            connection.close()
+            return
+        client = _Client(connection)
+        self._clients[connection.fileno()] = client
+        self._poll.register(connection, select.EPOLLIN)
+        self._send(client, self._welcome)
+
+    def serve(self, descriptor: int) -> None:
+        """Deal with one frame of a client that has something to say."""
+        client = self._clients.get(descriptor)
+        if client is None:
+            return  # dropped by an event of the same round
+        try:
+            if client.area is None:
+                self._attach(client)
+            else:
+                self._answer(client, client.area)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self._drop(client)
+        except (MessageError, InputError) as error:
+            self._send(client, _failure(error))
+            self._drop(client)
+
+    def drain(self) -> None:
+        """Take no new clients; tell the others with their next answer to go elsewhere."""
+        self._is_draining = True
+        self._poll.unregister(self._listener)
+        self._listener.close()
+
+    def close(self) -> None:
+        """End every connection."""
+        for client in list(self._clients.values()):
+            self._drop(client)
+        self._listener.close()
+
+    def _attach(self, client: _Client) -> None:
+        frame, extras, _, _ = client.socket.recvmsg(
+            _RECEIVE_BYTES, socket.CMSG_SPACE(array.array("i").itemsize)
+        )
+        descriptors = _descriptors(extras)
+        if not frame:
+            _close_all(descriptors)
+            self._drop(client)
+            return
+        if not protocol.is_attach(frame) or len(descriptors) != 1:
+            _close_all(descriptors)
+            raise MessageError("the first frame of a client brings its shared memory")
+        welcome = self._model.welcome
+        room = protocol.IMAGE_MAX_BYTES if welcome.takes_images else 0
+        client.area = adopt_area(
+            descriptors[0],
+            least_bytes=max(1, welcome.tensor_bytes),
+            most_bytes=welcome.tensor_bytes + room + protocol.AREA_STEP_BYTES,
+        )
+        client.inputs = [client.area.tensor(place) for place in welcome.inputs]
+        client.outputs = [client.area.tensor(place) for place in welcome.outputs]
+        self._send(client, protocol.encode_attached())
+
+    def _answer(self, client: _Client, area: Area) -> None:
+        size = client.socket.recv_into(self._received)
+        began = time.perf_counter()
+        if not size:
+            self._drop(client)
+            return
+        request = protocol.parse_request(self._frame[:size])
+        try:
+            classes = self._infer(client, area, request)
+        except (InputError, InferenceError) as error:
+            if isinstance(error, InferenceError):
+                self._counts.count_error()
+            self._send(client, _failure(error, request.sequence, is_draining=self._is_draining))
+            return
+        latency_s = time.perf_counter() - began
+        self._counts.count_answer(latency_s)
+        frame = protocol.encode_result(request.sequence, latency_s, classes, is_draining=self._is_draining)
+        self._send(client, frame)
+
+    def _infer(
+        self, client: _Client, area: Area, request: protocol.Request
+    ) -> list[tuple[int, float, bytes]]:
+        model = self._model
+        if request.height:
+            if not model.welcome.takes_images:
+                raise InputError(f"{model.welcome.model} takes tensors, not images")
+            start = model.welcome.tensor_bytes
+            fault = protocol.image_fault(request, area.size_bytes - start)
+            if fault:
+                raise InputError(fault)
+            outputs = model.infer_image(area.image(start, (request.height, request.width, request.channels)))
+        else:
+            outputs = model.infer(client.inputs)
+        for view, output in zip(client.outputs, outputs, strict=True):
+            view[...] = output
+        return model.classify(outputs)
+
+    def _send(self, client: _Client, frame: bytes) -> None:
+        """Send, or drop a client that does not read what it asked for."""
+        try:
+            client.socket.send(frame)
+        except OSError:
+            self._drop(client)
+
+    def _drop(self, client: _Client) -> None:
+        if self._clients.pop(client.socket.fileno(), None) is not None:
+            self._poll.unregister(client.socket)
+            client.socket.close()
+
+
+def _failure(error: LitefleetError, sequence: int = 0, *, is_draining: bool = False) -> bytes:
+    return protocol.encode_failure(
+        protocol.Failure(
+            code=error.code,
+            message=str(error),
+            remedy=error.remedy,
+            sequence=sequence,
+            is_draining=is_draining,
+        )
+    )
+
+
+def _descriptors(extras: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, content in extras:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    return list(found)
+
+
+def _close_all(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""What a worker counts between two windows. Owned by the worker's one thread.
+
+Requests that are refused because of their own input are not counted: they say nothing about the model.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from contract.histogram import LatencyRecorder
+from edge_agent.inference.control import Window
+
+
+class Counts:
+    """Requests, errors and latency since the last window."""
+
+    def __init__(self) -> None:
+        self._latency = LatencyRecorder()
+        self._requests = 0
+        self._errors = 0
+        self._since = time.monotonic()
+
+    def count_answer(self, latency_s: float) -> None:
+        """A request was answered; seconds in the worker."""
+        self._requests += 1
+        self._latency.record(latency_s)
+
+    def count_error(self) -> None:
+        """A request could not be answered because the runtime or the model failed."""
+        self._requests += 1
+        self._errors += 1
+
+    def take_window(self) -> Window:
+        """Everything since the last time; the next window begins."""
+        now = time.monotonic()
+        window = Window(
+            duration_s=now - self._since,
+            requests=self._requests,
+            errors=self._errors,
+            latency=self._latency.snapshot(),
+            rss_bytes=resident_bytes(),
+        )
+        self._latency.reset()
+        self._requests = self._errors = 0
+        self._since = now
+        return window
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process (proc(5), statm, second field)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")

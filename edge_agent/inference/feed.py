@@ -1,0 +1,93 @@
+"""What an application hands to ``infer``, and what is sent of it.
+
+PURE. Rules:
+
+1. Nothing is converted but an image: another dtype or shape is refused, and the text says what the model takes.
+2. An array that is the model's own input is taken as that, also when it could pass for an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.errors import InputError
+from edge_agent.inference.protocol import IMAGE_MAX_BYTES, AreaTensor, Request, Welcome, image_fault
+
+
+class Feed(NamedTuple):
+    """Either the inputs in the model's order, or an image (H, W, C) uint8."""
+
+    tensors: tuple[npt.NDArray[Any], ...]
+    image: npt.NDArray[np.uint8] | None
+    image_bytes: int
+
+
+def feed_of(what: npt.ArrayLike | Mapping[str, npt.ArrayLike], welcome: Welcome) -> Feed:
+    """Decide how a request is sent.
+
+    Args:
+        what: See ``Model.infer``.
+        welcome: What the worker takes.
+
+    Raises:
+        InputError: It is nothing that the model takes.
+    """
+    if isinstance(what, Mapping):
+        return _tensors(what, welcome)
+    array = np.asarray(what)
+    if len(welcome.inputs) == 1 and not _fault(array, welcome.inputs[0]):
+        return Feed((array,), None, 0)
+    if welcome.takes_images and array.dtype == np.uint8 and array.ndim in {2, 3}:
+        return _image(array)
+    if len(welcome.inputs) > 1:
+        names = ", ".join(repr(place.name) for place in welcome.inputs)
+        raise InputError(f"{welcome.model} has several inputs: give a mapping with {names}")
+    raise InputError(
+        f"{welcome.model} does not take {_shown(array)}",
+        faults=[_fault(array, welcome.inputs[0])],
+        remedy=_wanted(welcome),
+    )
+
+
+def _tensors(what: Mapping[str, npt.ArrayLike], welcome: Welcome) -> Feed:
+    known = {place.name for place in welcome.inputs}
+    faults = [f"{name!r} is no input" for name in what if name not in known]
+    faults += [f"{name!r} is missing" for name in sorted(known - what.keys())]
+    arrays = {name: np.asarray(value) for name, value in what.items()}
+    for place in welcome.inputs:
+        if place.name in arrays:
+            fault = _fault(arrays[place.name], place)
+            faults += [fault] if fault else []
+    if faults:
+        raise InputError(f"{welcome.model} does not take this", faults=faults, remedy=_wanted(welcome))
+    return Feed(tuple(arrays[place.name] for place in welcome.inputs), None, 0)
+
+
+def _image(array: npt.NDArray[np.uint8]) -> Feed:
+    pixels = array[:, :, np.newaxis] if array.ndim == 2 else array
+    height, width, channels = pixels.shape
+    fault = image_fault(Request(0, height, width, channels), IMAGE_MAX_BYTES)
+    if fault:
+        raise InputError(fault, remedy="give (H, W), (H, W, 1) or (H, W, 3) uint8, gray or RGB")
+    return Feed((), pixels, pixels.size)
+
+
+def _fault(array: npt.NDArray[Any], place: AreaTensor) -> str:
+    """Why an array is not an input; empty when it is."""
+    if array.shape == place.shape and array.dtype == np.dtype(place.dtype.value):
+        return ""
+    return f"{place.name!r} is {_shown(array)}, must be {place.shape} {place.dtype.value}"
+
+
+def _shown(array: npt.NDArray[Any]) -> str:
+    return f"{array.shape} {array.dtype}"
+
+
+def _wanted(welcome: Welcome) -> str:
+    wanted = ", ".join(f"{place.name!r} {place.shape} {place.dtype.value}" for place in welcome.inputs)
+    image = ", or an image (H, W), (H, W, 1) or (H, W, 3) uint8" if welcome.takes_images else ""
+    return f"give {wanted}{image}"

@@ -1,0 +1,77 @@
+"""From what an application has to what a model takes.
+
+PURE. Rules:
+
+1. Images: colour first (Pillow's ``convert``: gray is ITU-R 601-2 luma, RGB from gray repeats the channel), then
+   size (Pillow's bilinear filter, which averages when it makes an image smaller), then (pixel - mean) / std.
+2. Quantizing rounds ties to even, as XNNPACK's conversion and numpy do; TFLite's reference kernel rounds them away
+   from zero. The two differ by one step, and only for a value exactly half way between two.
+3. A value outside the range is the nearest end of it; one that is not finite is refused.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.errors import InputError
+from contract.manifest import Color, ImagePreprocessing
+
+
+def prepare_image(pixels: npt.NDArray[np.uint8], recipe: ImagePreprocessing) -> npt.NDArray[np.float32]:
+    """Bring an image to a model's input.
+
+    Args:
+        pixels: (H, W, C) uint8, 0-255, C 1 (gray) or 3 (RGB).
+        recipe: What the model wants.
+
+    Returns:
+        (1, height, width, channels) float32, normalised.
+    """
+    channels = 1 if recipe.color is Color.GRAYSCALE else 3
+    if pixels.shape != (recipe.height, recipe.width, channels):
+        pixels = _resized(pixels, recipe)
+    real = pixels.astype(np.float32)[np.newaxis]
+    real -= np.asarray(recipe.mean, np.float32)
+    real /= np.asarray(recipe.std, np.float32)
+    return real
+
+
+def _resized(pixels: npt.NDArray[np.uint8], recipe: ImagePreprocessing) -> npt.NDArray[np.uint8]:
+    from PIL import Image
+
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image = image.convert("L" if recipe.color is Color.GRAYSCALE else "RGB")
+    image = image.resize((recipe.width, recipe.height), Image.Resampling.BILINEAR)
+    return np.asarray(image, np.uint8).reshape(recipe.height, recipe.width, -1)
+
+
+def check_finite(real: npt.NDArray[Any], name: str) -> None:
+    """Refuse a tensor with values that are not numbers.
+
+    Raises:
+        InputError: With the tensor's name.
+    """
+    if real.dtype.kind == "f" and not np.isfinite(real).all():
+        raise InputError(f"input {name!r} has values that are not finite")
+
+
+def quantize(
+    real: npt.NDArray[np.float32], scale: float, zero_point: int, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
+    """Real values as a quantized tensor stores them: round(real / scale) + zero_point, within the dtype's range.
+
+    Args:
+        real: Finite.
+        scale: Above 0.
+        zero_point: What stands for 0.
+        dtype: int8, uint8 or int16.
+    """
+    limits = np.iinfo(dtype)
+    stored = real / np.float32(scale)
+    np.rint(stored, out=stored)
+    stored += np.float32(zero_point)
+    np.clip(stored, limits.min, limits.max, out=stored)
+    return stored.astype(dtype)

@@ -1,0 +1,296 @@
+"""What an application's SDK and a worker say to each other.
+
+PURE. Rules:
+
+1. A frame is one record of a SOCK_SEQPACKET socket, so it arrives whole or not at all; its first byte is its kind.
+   A record longer than ``FRAME_MAX_BYTES``, or one that does not parse, ends the connection.
+2. The order is fixed. Worker: Welcome (or a Failure, when it takes no more). Client: Attach, with the descriptor of
+   a memfd. Worker: Attached. Then the client sends one Request at a time, and each gets one Result or Failure.
+3. Tensors never travel in frames: they lie in the client's memfd, the *area*, where the Welcome says. All inputs
+   come first, then all outputs, each aligned to a cache line; an image, when one is sent, starts after them.
+4. A Result or Failure with ``is_draining`` is the last that a client should ask of this worker: connect again.
+5. Fixed frames are little-endian structs because they are on the path of every request; the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from contract.errors import MessageError
+from contract.tensor import ITEM_BYTES, DType
+
+PROTOCOL = 1
+FRAME_MAX_BYTES = 1 << 16
+"""64 KiB: a third of the smallest default socket buffer of Linux (net.core.wmem_default, 212,992 bytes)."""
+IMAGE_MAX_BYTES = 64 << 20
+"""64 MiB: a 21-megapixel RGB image."""
+IMAGE_MAX_SIDE = 8192
+"""Pixels. Bounds what resizing allocates: its intermediate image is one side of the source by one of the target."""
+AREA_STEP_BYTES = 1 << 16
+"""Room for an image comes in such steps, so that images of about one size share an area."""
+ALIGNMENT_BYTES = 64
+SOCKET_PATH_MAX_BYTES = 107
+"""``sun_path`` has 108 bytes, one of them the closing zero (unix(7))."""
+WORKER_FOLDER = "w"
+PID_FILE = "agent.pid"
+
+_WELCOME, _ATTACH, _ATTACHED, _TENSORS, _IMAGE, _RESULT, _FAILURE = b"WAaTIRF"
+_REQUEST = struct.Struct("<BxxxIIII")  # kind, sequence, height, width, channels
+_ANSWER = struct.Struct("<BBHId")  # kind, is_draining, number of classes, sequence, service time in seconds
+_CLASS = struct.Struct("<IfH")  # index, score, bytes of the label that follows
+RESULT_FIXED_BYTES = _ANSWER.size
+CLASS_FIXED_BYTES = _CLASS.size
+
+
+class AreaTensor(msgspec.Struct, frozen=True, kw_only=True):
+    """A tensor's place in the area: name, shape without free dimensions, element type, offset in bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: DType
+    offset: int
+
+    def size_bytes(self) -> int:
+        """Bytes it takes."""
+        return math.prod(self.shape) * ITEM_BYTES[self.dtype]
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker serves, and how the area is laid out.
+
+    Attributes:
+        protocol: PROTOCOL.
+        model: Model name.
+        version: Version.
+        variant: Variant.
+        inputs: What a client writes.
+        outputs: What the worker writes, always float32 real values.
+        takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
+        tensor_bytes: Where an image starts, and the least size of an area.
+    """
+
+    protocol: int
+    model: str
+    version: str
+    variant: str
+    inputs: tuple[AreaTensor, ...]
+    outputs: tuple[AreaTensor, ...]
+    takes_images: bool
+    tensor_bytes: int
+
+
+class Request(NamedTuple):
+    """One inference. With ``height`` 0 the inputs lie in the area, else an image of that size, uint8."""
+
+    sequence: int
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+
+
+class ScoredClass(msgspec.Struct, frozen=True):
+    """A class with its score; ``label`` is empty when the model has no labels."""
+
+    index: int
+    score: float
+    label: str
+
+
+class Result(NamedTuple):
+    """Outputs lie in the area; best classes first, none for a model without postprocessing."""
+
+    sequence: int
+    is_draining: bool
+    latency_s: float
+    classes: tuple[ScoredClass, ...]
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """Why there is no result: an error's code, text and remedy. ``sequence`` 0 means the connection itself."""
+
+    code: str
+    message: str
+    remedy: str = ""
+    sequence: int = 0
+    is_draining: bool = False
+
+
+def socket_name(model: str) -> str:
+    """Name of the symlink to the active worker's socket in the run folder."""
+    return f"{model}.sock"
+
+
+def plan_area(
+    inputs: Sequence[tuple[str, tuple[int, ...], DType]],
+    outputs: Sequence[tuple[str, tuple[int, ...], DType]],
+) -> tuple[tuple[AreaTensor, ...], tuple[AreaTensor, ...], int]:
+    """Lay tensors out one after the other.
+
+    Returns:
+        Places of the inputs, places of the outputs, and the bytes they take together.
+    """
+    placed: list[AreaTensor] = []
+    offset = 0
+    for name, shape, dtype in (*inputs, *outputs):
+        placed.append(AreaTensor(name=name, shape=shape, dtype=dtype, offset=offset))
+        end = offset + placed[-1].size_bytes()
+        offset = -(-end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+    return tuple(placed[: len(inputs)]), tuple(placed[len(inputs) :]), offset
+
+
+def image_fault(request: Request, room_bytes: int) -> str:
+    """Why an image cannot be read; empty when it can.
+
+    Args:
+        request: As received.
+        room_bytes: Bytes of the area after its tensors.
+    """
+    _, height, width, channels = request
+    if channels not in {1, 3}:
+        return f"an image has 1 or 3 channels, not {channels}"
+    if not (1 <= height <= IMAGE_MAX_SIDE and 1 <= width <= IMAGE_MAX_SIDE):
+        return f"an image of {height} x {width} pixels; each side may have 1 to {IMAGE_MAX_SIDE}"
+    if height * width * channels > room_bytes:
+        return f"an image of {height * width * channels} bytes in an area with room for {room_bytes}"
+    return ""
+
+
+_WELCOME_JSON = msgspec.json.Decoder(Welcome)
+_FAILURE_JSON = msgspec.json.Decoder(Failure)
+
+
+def encode_welcome(welcome: Welcome) -> bytes:
+    """Bytes of a Welcome.
+
+    Raises:
+        MessageError: The model has more or longer tensor names than one frame holds.
+    """
+    frame = bytes((_WELCOME,)) + msgspec.json.encode(welcome)
+    if len(frame) > FRAME_MAX_BYTES:
+        raise MessageError(f"the description of {welcome.model} has {len(frame)} bytes")
+    return frame
+
+
+def encode_failure(failure: Failure) -> bytes:
+    """Bytes of a Failure; texts are cut to 4096 characters."""
+    cut = msgspec.structs.replace(failure, message=failure.message[:4096], remedy=failure.remedy[:4096])
+    return bytes((_FAILURE,)) + msgspec.json.encode(cut)
+
+
+def encode_attach() -> bytes:
+    """Bytes of an Attach; the memfd travels beside it."""
+    return bytes((_ATTACH,))
+
+
+def encode_attached() -> bytes:
+    """Bytes of an Attached."""
+    return bytes((_ATTACHED,))
+
+
+def encode_request(request: Request) -> bytes:
+    """Bytes of a Request."""
+    return _REQUEST.pack(_IMAGE if request.height else _TENSORS, *request)
+
+
+def encode_result(
+    sequence: int, latency_s: float, classes: Sequence[tuple[int, float, bytes]], *, is_draining: bool
+) -> bytes:
+    """Bytes of a Result; labels are UTF-8 already."""
+    frame = _ANSWER.pack(_RESULT, is_draining, len(classes), sequence, latency_s)
+    for index, score, label in classes:
+        frame += _CLASS.pack(index, score, len(label)) + label
+    return frame
+
+
+def is_attach(frame: bytes | memoryview) -> bool:
+    """Whether a frame is an Attach."""
+    return bytes(frame) == encode_attach()
+
+
+def parse_request(frame: bytes | memoryview) -> Request:
+    """Read a Request.
+
+    Raises:
+        MessageError: It is none.
+    """
+    if len(frame) != _REQUEST.size:
+        raise MessageError(f"a request has {_REQUEST.size} bytes, not {len(frame)}")
+    kind, *fields = _REQUEST.unpack(frame)
+    request = Request(*fields)
+    if kind not in {_TENSORS, _IMAGE} or (kind == _IMAGE) != bool(request.height):
+        raise MessageError(f"frame of kind {kind} where a request must stand")
+    return request
+
+
+def parse_welcome(frame: bytes | memoryview) -> Welcome | Failure:
+    """Read a worker's first frame.
+
+    Raises:
+        MessageError: It is neither a Welcome of this protocol nor a Failure.
+    """
+    if frame[:1] == bytes((_FAILURE,)):
+        return _parse_failure(frame)
+    if frame[:1] != bytes((_WELCOME,)):
+        raise MessageError("the worker did not say what it serves")
+    try:
+        welcome = _WELCOME_JSON.decode(frame[1:])
+    except msgspec.DecodeError as error:
+        raise MessageError(f"the worker's welcome cannot be read: {error}") from error
+    if welcome.protocol != PROTOCOL:
+        raise MessageError(
+            f"the worker speaks protocol {welcome.protocol}, this SDK {PROTOCOL}",
+            remedy="install the same litefleet version in the application and the agent",
+        )
+    return welcome
+
+
+def parse_attached(frame: bytes | memoryview) -> Failure | None:
+    """Read the answer to an Attach: None when the worker has mapped the area.
+
+    Raises:
+        MessageError: It is no such answer.
+    """
+    if bytes(frame) == encode_attached():
+        return None
+    if frame[:1] == bytes((_FAILURE,)):
+        return _parse_failure(frame)
+    raise MessageError("the worker did not answer the area")
+
+
+def parse_answer(frame: bytes | memoryview) -> Result | Failure:
+    """Read the answer to a Request.
+
+    Raises:
+        MessageError: It is neither a Result nor a Failure.
+    """
+    if frame[:1] == bytes((_FAILURE,)):
+        return _parse_failure(frame)
+    try:
+        kind, is_draining, count, sequence, latency_s = _ANSWER.unpack_from(frame)
+        if kind != _RESULT:
+            raise MessageError(f"frame of kind {kind} where an answer must stand")
+        classes: list[ScoredClass] = []
+        offset = _ANSWER.size
+        for _ in range(count):
+            index, score, size = _CLASS.unpack_from(frame, offset)
+            offset += _CLASS.size
+            label = str(frame[offset : offset + size], "utf-8")
+            offset += size
+            classes.append(ScoredClass(index, score, label))
+    except (struct.error, UnicodeDecodeError) as error:
+        raise MessageError(f"the worker's answer cannot be read: {error}") from error
+    if offset != len(frame):
+        raise MessageError("the worker's answer has another length than it says")
+    return Result(sequence, bool(is_draining), latency_s, tuple(classes))
+
+
+def _parse_failure(frame: bytes | memoryview) -> Failure:
+    try:
+        return _FAILURE_JSON.decode(frame[1:])
+    except msgspec.DecodeError as error:
+        raise MessageError(f"the worker's refusal cannot be read: {error}") from error

@@ -1,0 +1,160 @@
+"""The worker process: one model version on one interpreter, run as ``python -m edge_agent.inference.worker``.
+
+Guarantees: one thread owns the interpreter, so requests are served one after the other; the end of the control
+channel ends the process, so it never outlives the agent; expected failures are told before it ends. A native crash
+ends this process and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from contract.errors import LitefleetError, ManifestError, StorageError
+from edge_agent.inference import control
+from edge_agent.inference.clients import MAX_CLIENTS, Clients
+from edge_agent.inference.counts import Counts
+from edge_agent.inference.model import LoadedModel
+from edge_agent.inference.runtime import Runtime, find_runtime
+from edge_agent.inference.slot import load_slot
+
+_SOCKET_UMASK = 0o117
+"""Owner and group may connect: the run folder's group is who may ask."""
+
+
+class Worker:
+    """The loop that serves a model until the pool says otherwise."""
+
+    def __init__(self, channel: socket.socket, listener: socket.socket, model: LoadedModel) -> None:
+        self._channel = channel
+        self._listener = listener
+        self._model = model
+        self._counts = Counts()
+        self._poll = select.epoll()
+        self._poll.register(channel, select.EPOLLIN)
+        self._clients = Clients(model, listener, self._poll, self._counts)
+        self._drain_ends: float | None = None
+        self._has_ended = False
+
+    def run(self) -> None:
+        """Serve until the control channel ends, or a drain is over."""
+        listener, channel = self._listener.fileno(), self._channel.fileno()
+        try:
+            while not self._is_over():
+                for descriptor, _ in self._poll.poll(self._wait_s()):
+                    if descriptor == channel:
+                        self._obey()
+                    elif descriptor == listener and self._drain_ends is None:
+                        self._clients.accept()
+                    else:
+                        self._clients.serve(descriptor)
+        finally:
+            self._clients.close()
+            self._poll.close()
+
+    def _is_over(self) -> bool:
+        if self._drain_ends is not None and (not len(self._clients) or time.monotonic() >= self._drain_ends):
+            self._tell(self._counts.take_window())
+            return True
+        return self._has_ended
+
+    def _wait_s(self) -> float:
+        return -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
+
+    def _obey(self) -> None:
+        try:
+            record = self._channel.recv(control.RECORD_MAX_BYTES)
+        except ConnectionError:
+            record = b""
+        if not record:
+            self._has_ended = True
+            return
+        order = control.parse_to_worker(record)
+        if isinstance(order, control.TakeWindow):
+            self._tell(self._counts.take_window())
+        elif isinstance(order, control.SelfTest):
+            self._tell(_self_test(self._model))
+        elif self._drain_ends is None:
+            self._clients.drain()
+            self._drain_ends = time.monotonic() + order.grace_s
+
+    def _tell(self, message: control.FromWorker) -> None:
+        self._has_ended |= not _send(self._channel, message)
+
+
+def _self_test(model: LoadedModel) -> control.FromWorker:
+    try:
+        return control.SelfTested(report=model.self_test())
+    except LitefleetError as error:
+        return control.failed_of(error)
+
+
+def _send(channel: socket.socket, message: control.FromWorker) -> bool:
+    """Tell the pool; False when it is gone."""
+    try:
+        channel.send(control.encode_control(message))
+    except ConnectionError:
+        return False
+    return True
+
+
+def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
+    slot = load_slot(Path(start.slot_dir))
+    found, asked = (slot.manifest.model, slot.manifest.version), (start.model, start.version)
+    if found != asked:
+        raise ManifestError(f"the slot holds {' '.join(found)}, not {' '.join(asked)}")
+    return LoadedModel(slot, runtime, start.threads)
+
+
+def _listen(path: str) -> socket.socket:
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = os.umask(_SOCKET_UMASK)
+    try:
+        listener.bind(path)
+        listener.listen(MAX_CLIENTS)
+    except OSError as error:
+        listener.close()
+        raise StorageError(f"cannot listen at {path}: {error}") from error
+    finally:
+        os.umask(before)
+    return listener
+
+
+def main(arguments: list[str]) -> int:
+    """Serve one model; the exit code is 0 after an orderly end, 1 when there is nothing to serve.
+
+    Args:
+        arguments: Descriptor of the control channel, and a ``control.Start`` in JSON.
+    """
+    # A terminal's Ctrl-C and a service manager's stop reach every process of the agent. The main process decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with socket.socket(fileno=int(arguments[0])) as channel:
+        start = control.parse_start(arguments[1])
+        try:
+            runtime = find_runtime()
+            model = _load(start, runtime)
+            listener = _listen(start.socket_path)
+        except LitefleetError as error:
+            _send(channel, control.failed_of(error))
+            return 1
+        with listener:
+            ready = control.Ready(
+                variant=model.welcome.variant,
+                digest=model.digest,
+                runtime=runtime.name,
+                runtime_version=runtime.version,
+                delegate=model.graph.delegate,
+            )
+            if _send(channel, ready):
+                Worker(channel, listener, model).run()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,114 @@
+"""What the rest of the agent knows of workers: what they are to serve, what they run, what became of them.
+
+PURE. Rules:
+
+1. A handle is a photograph: it stays as it was when its worker became ready, whatever happened since.
+2. Names carry units; durations are monotonic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from contract.histogram import LatencyHistogram
+from contract.messages import DelegateReport
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a worker is to serve.
+
+    Attributes:
+        model: Model name.
+        version: Version.
+        slot_dir: Folder with ``manifest.json``, ``variant`` and ``artifacts/<sha256>``.
+        threads: Threads of its interpreter.
+    """
+
+    model: str
+    version: str
+    slot_dir: Path
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.version}"
+
+
+@dataclass(frozen=True)
+class WorkerHandle:
+    """A worker that became ready; it may have ended since.
+
+    Attributes:
+        key: Unique in this pool.
+        spec: What it serves.
+        variant: Variant it runs.
+        digest: sha256 of its model file.
+        delegate: Asked for and got.
+        runtime: Distribution that runs it.
+        runtime_version: Its version.
+        pid: Process id.
+    """
+
+    key: int
+    spec: WorkerSpec
+    variant: str
+    digest: str
+    delegate: DelegateReport
+    runtime: str
+    runtime_version: str
+    pid: int
+
+
+@dataclass(frozen=True)
+class Crash:
+    """An active worker that ended without having been told to.
+
+    Attributes:
+        model: Model name.
+        version: Version.
+        signal: Name of the signal that ended it, for example ``SIGSEGV``; empty when it exited.
+        exit_code: When it exited, else None.
+        restarts: Number of the restart that follows, counted since it last ran for a minute.
+        detail: What it said and printed last.
+    """
+
+    model: str
+    version: str
+    signal: str
+    exit_code: int | None
+    restarts: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class WorkerWindow:
+    """What a worker did in one span of time; see ``contract.messages.TelemetryWindow``."""
+
+    model: str
+    version: str
+    variant: str
+    duration_s: float
+    requests: int
+    errors: int
+    latency: LatencyHistogram
+    rss_bytes: int
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """How long the pool waits, in seconds.
+
+    Attributes:
+        window_s: ``take_windows``, for workers that are in the middle of a request.
+        drain_s: How long an old worker serves those that have not noticed the switch.
+        end_s: From the order to end until a worker is killed.
+        ready_s: Until a restarted worker must be ready.
+        hang_s: An active worker that leaves a question unanswered this long is killed.
+    """
+
+    window_s: float = 1.0
+    drain_s: float = 1.0
+    end_s: float = 5.0
+    ready_s: float = 60.0
+    hang_s: float = 30.0
