@@ -102,7 +102,7 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         baseline_name=baseline.name if baseline else "",
     )
     verdicts = _judge(plan, workshop, reference)
-    faults = gate_faults(verdicts)
+    faults = gate_faults(verdicts, reference)
     bundles: list[Path] = []
     if not faults:
         release = _release(request, plan, material, reference)

@@ -117,7 +117,7 @@ def pack(**options: Any) -> None:
         show_pack(result)
     if result.faults:
         raise AccuracyError(
-            f"{result.name} {result.version} is refused, nothing was written: no variant passes for",
+            f"{result.name} {result.version} is refused and nothing was written, because no variant passes",
             faults=result.faults,
             remedy="train on, or allow a larger --max-drop if the application can bear it",
         )

@@ -77,6 +77,10 @@ class Reference:
         """The lowest value that passes."""
         return self.value - self.max_drop
 
+    def is_met(self, value: float) -> bool:
+        """Whether a value passes; the limit itself does."""
+        return self.value - value <= self.max_drop + _ROUNDING
+
     def describe(self) -> str:
         """The limit and where it comes from, in words."""
         is_baseline = self.baseline_value is not None and self.baseline_value > self.float_value
@@ -119,8 +123,8 @@ def _refusal(
     plan: ProfilePlan, rung: Rung, found: Measurement, reference: Reference, taken_bytes: int
 ) -> str:
     budgets = plan.profile.budgets
-    if reference.value - found.value > reference.max_drop + _ROUNDING:
-        return f"{METRIC} {found.value:.4f} is below {reference.describe()}"
+    if not reference.is_met(found.value):
+        return f"{METRIC} {found.value:.4f} is below {reference.limit:.4f}"
     if rung.precision is not Precision.FLOAT32 and found.size_bytes >= reference.float_bytes:
         return "not smaller than the float model: nothing in it could be quantized"
     if found.peak_memory_bytes > budgets.peak_memory_bytes:
@@ -132,14 +136,23 @@ def _refusal(
     return ""
 
 
-def gate_faults(verdicts: Mapping[str, tuple[Verdict, ...]]) -> list[str]:
+def gate_faults(verdicts: Mapping[str, tuple[Verdict, ...]], reference: Reference) -> list[str]:
     """One line per profile that no rung passes for; empty when the release may ship.
 
     Args:
         verdicts: Profile id to the verdicts over its ladder.
+        reference: What they were measured against.
     """
     return [
-        f"{profile}: " + ", ".join(f"{verdict.rung.precision.value} {verdict.reason}" for verdict in rows)
+        f"{profile}: {_why_none(rows, reference)}"
         for profile, rows in verdicts.items()
         if not any(verdict.outcome is Outcome.SHIPPED for verdict in rows)
     ]
+
+
+def _why_none(verdicts: tuple[Verdict, ...], reference: Reference) -> str:
+    measured = [(row.measured.value, row.rung.precision.value) for row in verdicts if row.measured]
+    if measured and not reference.is_met(max(measured)[0]):
+        value, precision = max(measured)
+        return f"best {METRIC} is {value:.4f} ({precision}), at least {reference.describe()} is needed"
+    return ", ".join(f"{row.rung.precision.value} {row.reason}" for row in verdicts)
