@@ -1,0 +1,1 @@
+"""Staged rollouts: PURE decisions and the service that performs them."""

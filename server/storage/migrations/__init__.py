@@ -1,0 +1,1 @@
+"""Alembic's scripts; run by ``server.storage.database`` at every start."""

@@ -1,0 +1,1 @@
+"""One module a migration; each is final once it was released."""
