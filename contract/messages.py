@@ -14,7 +14,7 @@ import enum
 import zlib
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -258,7 +258,7 @@ class Control(Message, frozen=True, kw_only=True):
 
     v: int
     telemetry_interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] | None = None
-    log_level: str | None = None
+    log_level: Literal["debug", "info", "warning", "error"] | None = None
 
 
 class ServerState(Message, frozen=True, kw_only=True):
