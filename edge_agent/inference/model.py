@@ -20,7 +20,7 @@ from contract.tensor import DType, TensorSpec
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
-from edge_agent.inference.preprocess import check_finite, prepare_image, quantize
+from edge_agent.inference.preprocess import Quantizer, check_finite, prepare_image
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import golden_cases, judge
 from edge_agent.inference.slot import Slot
@@ -54,8 +54,10 @@ class LoadedModel:
         self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]
         self._read_order = [self.graph.outputs.index(border) for border in self._outputs]
-        self._quantizes = [
-            spec.dtype is DType.FLOAT32 and border.dtype != np.float32
+        self._quantizers = [
+            Quantizer(border.shape, border.scale, border.zero_point, border.dtype)
+            if spec.dtype is DType.FLOAT32 and border.dtype != np.float32
+            else None
             for spec, border in zip(manifest.inputs, self._inputs, strict=True)
         ]
         self._labels = [label.encode() for label in manifest.labels]
@@ -123,16 +125,14 @@ class LoadedModel:
             InferenceError: The runtime failed, or an output is NaN.
         """
         stored: list[npt.NDArray[Any]] = []
-        for tensor, border, quantizes in zip(tensors, self._inputs, self._quantizes, strict=True):
+        for tensor, border, quantizer in zip(tensors, self._inputs, self._quantizers, strict=True):
             own = tensor.copy()
             check_finite(own, border.name)
-            stored.append(quantize(own, border.scale, border.zero_point, border.dtype) if quantizes else own)
+            stored.append(own if quantizer is None else quantizer.quantize(own))
         raw = self.graph.run([stored[place] for place in self._run_order])
-        outputs: list[npt.NDArray[np.float32]] = []
-        for place, border in zip(self._read_order, self._outputs, strict=True):
-            outputs.append(dequantize(raw[place], border.scale, border.zero_point))
-            check_numbers(outputs[-1], border.name)
-        return outputs
+        return [
+            _real(raw[place], border) for place, border in zip(self._read_order, self._outputs, strict=True)
+        ]
 
     def infer_image(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """Run on an image (H, W, C) uint8; only for models whose welcome ``takes_images``. See ``infer``."""
@@ -196,6 +196,14 @@ class LoadedModel:
             top1_agreement=verdict.top1_agreement,
             duration_s=time.perf_counter() - began,
         )
+
+
+def _real(raw: npt.NDArray[Any], border: Border) -> npt.NDArray[np.float32]:
+    if border.scale:
+        return dequantize(raw, border.scale, border.zero_point)
+    real = raw.astype(np.float32, copy=False)
+    check_numbers(real, border.name)
+    return real
 
 
 def _size(border: Border) -> int:

@@ -18,11 +18,10 @@ from contract.errors import InferenceError
 
 
 def dequantize(stored: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:
-    """Real values of an output; ``scale`` 0 means that it holds them already."""
+    """Real values of a quantized output."""
     real = stored.astype(np.float32)
-    if scale:
-        real -= np.float32(zero_point)
-        real *= np.float32(scale)
+    real -= np.float32(zero_point)
+    real *= np.float32(scale)
     return real
 
 
@@ -51,7 +50,6 @@ def best_classes(scores: npt.NDArray[np.float32], count: int) -> list[tuple[int,
         count: How many, at most as many as there are.
     """
     if count == 1:
-        index = int(scores.argmax())
-        return [(index, float(scores[index]))]
-    order = np.argsort(-scores, kind="stable")[:count]
-    return [(int(index), float(scores[index])) for index in order]
+        return [(int(scores.argmax()), float(scores.max()))]
+    order = (-scores).argsort(kind="stable")[:count]
+    return list(zip(order.tolist(), scores[order].tolist(), strict=True))

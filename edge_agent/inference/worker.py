@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from contract.errors import LitefleetError, ManifestError, StorageError
-from edge_agent.inference import control
+from edge_agent.inference import control, protocol
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
 from edge_agent.inference.model import LoadedModel
@@ -40,13 +40,15 @@ class Worker:
         self._clients = Clients(model, listener, self._poll, self._counts)
         self._drain_ends: float | None = None
         self._has_ended = False
+        self._is_busy = False
+        self._may_spin = protocol.may_spin(len(os.sched_getaffinity(0)))
 
     def run(self) -> None:
         """Serve until the control channel ends, or a drain is over."""
         listener, channel = self._listener.fileno(), self._channel.fileno()
         try:
             while not self._is_over():
-                for descriptor, _ in self._poll.poll(self._wait_s()):
+                for descriptor, _ in self._wait():
                     if descriptor == channel:
                         self._obey()
                     elif descriptor == listener and self._drain_ends is None:
@@ -63,8 +65,23 @@ class Worker:
             return True
         return self._has_ended
 
-    def _wait_s(self) -> float:
-        return -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
+    def _wait(self) -> list[tuple[int, int]]:
+        """Wait for something to do; awake for a moment where requests follow each other closely.
+
+        Sleeping and waking up costs more than a small model's whole inference. The moment is short, and a client
+        that takes its time, as a camera does, costs it once.
+        """
+        if self._is_busy:
+            ends = time.perf_counter() + protocol.SPIN_S
+            while time.perf_counter() < ends:
+                events = self._poll.poll(0)
+                if events:
+                    return events
+        began = time.perf_counter()
+        left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
+        events = self._poll.poll(left_s)
+        self._is_busy = self._may_spin and time.perf_counter() - began < protocol.SPIN_S
+        return events
 
     def _obey(self) -> None:
         try:
