@@ -136,15 +136,13 @@ class StateLock:
         """
         with storage_errors(f"lock {self._path}"):
             self._handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                _lock_exclusively(self._handle)
-            except BlockingIOError:
+            if not _lock_patiently(self._handle):
                 pid = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
                 self._close()
                 raise ConfigError(
                     f"another agent (process {pid or 'unknown'}) already uses {self._path.parent}",
                     remedy="end it first, or give this one another state_dir",
-                ) from None
+                )
             os.ftruncate(self._handle, 0)
             os.pwrite(self._handle, f"{os.getpid()}\n".encode("ascii"), 0)
         return self
@@ -160,14 +158,21 @@ class StateLock:
             self._handle = None
 
 
-def _lock_exclusively(handle: int) -> None:
+def _lock_patiently(handle: int) -> bool:
     """Take the lock, patiently enough that ``lock_holder`` looking at it is not taken for another agent."""
-    for _ in range(_LOCK_TRIES - 1):
-        try:
-            return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(_LOCK_PAUSE_S)
-    return fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    for _ in range(_LOCK_TRIES):
+        if _lock(handle, fcntl.LOCK_EX):
+            return True
+        time.sleep(_LOCK_PAUSE_S)
+    return False
+
+
+def _lock(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def lock_holder(folder: Path) -> int | None:
@@ -183,11 +188,9 @@ def lock_holder(folder: Path) -> int | None:
         except FileNotFoundError:
             return None
         try:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if _lock(handle, fcntl.LOCK_SH):
+                return None
             text = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
             return int(text) if text.isdigit() else None
-        else:
-            return None
         finally:
             os.close(handle)

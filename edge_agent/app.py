@@ -1,0 +1,301 @@
+"""The agent's main process: the only place where its parts meet.
+
+Guarantees: one agent per state folder; every model that can answer does so before the first connection is tried; the
+process ends within ENDING_S of SIGTERM or SIGINT, whatever its parts are doing. It imports no numpy and no runtime.
+
+Threads: this module's ``Agent.run`` is the main thread: it owns the outbox and the sources. The session's thread drives
+MQTT and leaves what it receives in the mailbox. The runner's thread owns models, slots and deployments. The pool has
+one thread that listens to the workers. They meet in ``Mailbox``, ``Health``, ``Runner.submit`` and ``Session.send_*``,
+which are thread-safe and never wait for another thread's work.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+
+from contract.compat import Capabilities
+from contract.errors import StorageError
+from contract.identifiers import parse_device_id
+from contract.messages import (
+    WIRE_VERSION,
+    Ack,
+    Control,
+    Desired,
+    DeviceInfo,
+    Event,
+    EventKind,
+    Message,
+    TelemetryWindow,
+)
+from contract.profile import Profile
+from edge_agent.capabilities import agent_version, board_name, read_capabilities
+from edge_agent.config import AgentConfig, read_password
+from edge_agent.crew import Crew
+from edge_agent.files import StateLock, make_folder
+from edge_agent.inference.pool import Crash, Pool
+from edge_agent.link.mqtt import Broker, MqttConnection
+from edge_agent.link.mqtt import Message as MqttMessage
+from edge_agent.link.session import Identity, Session, SessionCounter
+from edge_agent.mailbox import Mailbox
+from edge_agent.source_processes import SourceProcesses
+from edge_agent.telemetry.health import Health, describe_crash
+from edge_agent.telemetry.outbox import Outbox
+from edge_agent.telemetry.shipment import Shipment
+from edge_agent.telemetry.windows import IdleMerger
+from edge_agent.update.actions import Actions
+from edge_agent.update.doors import Origin
+from edge_agent.update.fetcher import FetchProcess
+from edge_agent.update.journal import Journal
+from edge_agent.update.machine import plain_text
+from edge_agent.update.models import Models
+from edge_agent.update.runner import Runner
+from firmware_profiles import load_profile
+
+ENDING_S = 10.0
+_TICK_S = 1.0
+_POOL_END_S = 4.0
+_THREAD_END_S = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+def run_agent(
+    config: AgentConfig, *, on_ready: Callable[[], None], set_log_level: Callable[[str], None]
+) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Args:
+        config: Everything the agent is told.
+        on_ready: Called once, when every model that can answer does.
+        set_log_level: Called when the server asks for another level.
+
+    Raises:
+        ConfigError: Something it is told cannot be.
+        StorageError: The state folder cannot be used.
+    """
+    make_folder(config.device.state_dir)
+    with StateLock(config.device.state_dir):
+        agent = Agent(config, set_log_level)
+        with _ending_signals(agent.stop):
+            agent.run(on_ready)
+
+
+@contextlib.contextmanager
+def _ending_signals(stop: Callable[[], None]) -> Iterator[None]:
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Agent:
+    """Everything of one run of the agent, built and wired; nothing runs before ``run``.
+
+    Args:
+        config: Everything it is told.
+        set_log_level: Called when the server asks for another level.
+
+    Raises:
+        ConfigError: Something it is told cannot be.
+        StorageError: The state or run folder cannot be used.
+    """
+
+    def __init__(self, config: AgentConfig, set_log_level: Callable[[str], None]) -> None:
+        self._set_log_level = set_log_level
+        self._mailbox = Mailbox()
+        self._is_stopping = self._is_up = self._has_connected = False
+        self._bug: BaseException | None = None
+        profile = load_profile(config.device.profile)
+        state_dir, boot = config.device.state_dir, secrets.token_hex(8)
+        self._capabilities: Callable[[], Capabilities] = lambda: read_capabilities(profile, state_dir)
+        self._capabilities()
+        self._session = self._make_session(config, boot)
+        self._sources = SourceProcesses(config.sources, config.device.run_dir)
+        with contextlib.ExitStack() as undo:
+            self._pool = Pool(config.device.run_dir, self._on_crash)
+            undo.callback(self._pool.close)
+            self._outbox = Outbox(state_dir / "outbox.sqlite", boot, config.telemetry.outbox_max_windows)
+            undo.pop_all()
+        self._health = Health(self._pool.take_windows)
+        self._idle = IdleMerger()
+        self._shipment = Shipment(self._outbox, self._session.send_telemetry)
+        self._window_s = config.telemetry.window_s
+        self._next_window_s = 0.0
+        self._runner = self._make_runner(config, profile)
+
+    def _make_session(self, config: AgentConfig, boot: str) -> Session:
+        device = parse_device_id(config.device.id)
+        topics = config.topics()
+        broker = Broker(
+            host=config.mqtt.host,
+            port=config.mqtt.port,
+            keepalive_s=config.mqtt.keepalive_s,
+            client_id=device,
+            password=read_password(config.mqtt.password_file),
+        )
+
+        def dial(will: MqttMessage, receive: Callable[[str, bytes], None]) -> MqttConnection:
+            return MqttConnection(broker, will, topics.device_filter(device), receive)
+
+        return Session(
+            dial,
+            Identity(topics, device, boot, agent_version()),
+            SessionCounter(config.device.state_dir / "session"),
+            info=lambda: DeviceInfo(v=WIRE_VERSION, board=board_name(), capabilities=self._capabilities()),
+            receive=self._mailbox.put,
+            on_connected=self._on_connected,
+        )
+
+    def _make_runner(self, config: AgentConfig, profile: Profile) -> Runner:
+        state_dir = config.device.state_dir
+        crew = Crew(
+            self._pool, profile.threads, config.update.start_timeout_s, config.update.self_test_timeout_s
+        )
+        models = Models(state_dir / "models", Journal(state_dir / "models", state_dir), crew)
+        origin = Origin(
+            server_url=config.server.url,
+            root=config.server.root,
+            trust_dir=state_dir / "trust",
+            profile=profile.id,
+            capabilities=self._capabilities,
+        )
+        actions = Actions(
+            origin,
+            FetchProcess(state_dir),
+            crew,
+            self._health,
+            models.slots,
+            fetch_deadline_s=config.update.fetch_deadline_s,
+        )
+        return Runner(models, actions, self._session, on_up=self._on_up, on_end=self._on_runner_end)
+
+    # From other threads and the signal handler.
+
+    def stop(self) -> None:
+        """Ask it to end. Any thread, and signal handlers."""
+        self._is_stopping = True
+        self._mailbox.wake()
+
+    def _on_up(self) -> None:
+        self._is_up = True
+        self._mailbox.wake()
+
+    def _on_runner_end(self, error: BaseException) -> None:
+        self._bug = error
+        self.stop()
+
+    def _on_connected(self) -> None:
+        self._has_connected = True
+        self._mailbox.wake()
+
+    def _on_crash(self, crash: Crash) -> None:
+        self._health.note_crash(crash)
+        detail = f"{describe_crash(crash)}; restart {crash.restarts}"
+        self._send_event(EventKind.WORKER_CRASHED, detail, model=crash.model, version=crash.version)
+        self._runner.refresh()
+
+    def _send_event(self, kind: EventKind, detail: str, *, model: str = "", version: str = "") -> None:
+        self._session.send_event(
+            Event(
+                v=WIRE_VERSION,
+                kind=kind,
+                at=datetime.now(timezone.utc),
+                model=model,
+                version=version,
+                detail=plain_text(detail),
+            )
+        )
+
+    # The main thread.
+
+    def run(self, on_ready: Callable[[], None]) -> None:
+        """Run until ``stop``.
+
+        Args:
+            on_ready: Called once, when every model that can answer does.
+
+        Raises:
+            LitefleetError: What is on disk cannot be used.
+        """
+        try:
+            self._runner.start()
+            self._next_window_s = time.monotonic() + self._window_s
+            is_ready = False
+            while not self._is_stopping:
+                if self._is_up and not is_ready:
+                    is_ready = True
+                    self._session.start()
+                    on_ready()
+                self._turn(is_ready=is_ready)
+        finally:
+            self._end()
+        if self._bug is not None:
+            raise self._bug
+
+    def _turn(self, *, is_ready: bool) -> None:
+        due_s = min(_TICK_S, self._next_window_s - time.monotonic())
+        for message in self._mailbox.take(due_s):
+            self._deal_with(message)
+        now_s = time.monotonic()
+        with _logged("telemetry waits"):
+            if self._has_connected:
+                self._has_connected = False
+                self._shipment.reconnected(now_s)
+            if now_s >= self._next_window_s:
+                self._next_window_s = now_s + self._window_s
+                self._gather(self._idle.take(self._health.drain()))
+            self._shipment.tick(now_s)
+        if is_ready:
+            self._sources.tick(now_s)
+
+    def _deal_with(self, message: Message) -> None:
+        if isinstance(message, Desired):
+            self._runner.submit(message)
+        elif isinstance(message, Ack):
+            with _logged("an acknowledgement is lost"):
+                self._shipment.acknowledged(message, time.monotonic())
+        elif isinstance(message, Control):
+            if message.telemetry_interval_s is not None:
+                self._window_s = message.telemetry_interval_s
+                self._next_window_s = time.monotonic() + self._window_s
+            if message.log_level is not None:
+                self._set_log_level(message.log_level)
+
+    def _gather(self, windows: list[TelemetryWindow]) -> None:
+        dropped = self._outbox.add(windows)
+        if dropped:
+            self._send_event(EventKind.TELEMETRY_DROPPED, f"{dropped} windows, the oldest ones")
+
+    def _end(self) -> None:
+        """End every part; what one of them raises keeps none of the others from ending."""
+        self._sources.stop()
+        self._runner.stop()
+        with _logged("the last telemetry is lost"):
+            self._gather([*self._idle.take(self._health.drain()), *self._idle.flush()])
+        self._pool.close(_POOL_END_S)
+        if not self._runner.join(_THREAD_END_S):
+            logger.warning(
+                "the update runner does not end; what it was doing is done again at the next start"
+            )
+        self._session.stop()
+        self._session.join(_THREAD_END_S)
+        self._outbox.close()
+        self._sources.join()
+
+
+@contextlib.contextmanager
+def _logged(what: str) -> Iterator[None]:
+    """Storage that fails costs telemetry, never the agent."""
+    try:
+        yield
+    except StorageError as error:
+        logger.warning("%s: %s", what, error.summary())

@@ -1,0 +1,72 @@
+"""``litefleet-agent``: run the agent, or look at what a device runs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+
+import click
+import msgspec
+
+from contract.commands import LitefleetGroup
+from edge_agent.config import load_config, show_config
+
+CONFIG_OPTION = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The agent.toml that 'litefleet devices add' wrote.",
+)
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@click.group(cls=LitefleetGroup)
+@click.version_option(package_name="litefleet", prog_name="litefleet-agent")
+def main() -> None:
+    """The litefleet agent: verified updates, inference and telemetry on one device.
+
+    Example: litefleet-agent run --config /etc/litefleet/agent.toml
+    """
+
+
+@main.command()
+@CONFIG_OPTION
+@click.option("--print-config", is_flag=True, help="Show every setting with the value in force, and end.")
+def run(config_path: Path, *, print_config: bool) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Example: litefleet-agent run --config agent.toml
+    """
+    config = load_config(config_path, os.environ)
+    if print_config:
+        click.echo(show_config(config), nl=False)
+        return
+    from edge_agent.app import run_agent
+
+    set_log_level("INFO")
+    run_agent(
+        config, on_ready=lambda: click.echo(f"agent {config.device.id} ready"), set_log_level=set_log_level
+    )
+
+
+@main.command()
+@CONFIG_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(config_path: Path, *, as_json: bool) -> None:
+    """Show what this device runs, from its state folder; the agent may run or not.
+
+    Example: litefleet-agent status --config agent.toml --json
+    """
+    from edge_agent.status import read_status, show_status
+
+    found = read_status(load_config(config_path, os.environ))
+    click.echo(msgspec.json.encode(found).decode() if as_json else show_status(found))
+
+
+def set_log_level(level: str) -> None:
+    """Set how much the agent logs; an unknown level is ignored."""
+    if level.upper() in LOG_LEVELS:
+        for name in ("edge_agent", "contract"):
+            logging.getLogger(name).setLevel(level.upper())

@@ -1,0 +1,183 @@
+"""The door to the fetching process: starts it, feeds it one job, and turns its answer into a result or an error.
+
+Guarantees: at most one fetching process per state folder, also after the agent was killed: the process inherits a
+lock, and no new one is started before the old one let go of it. The process is ended when the agent stops or loses
+interest, and when it is silent for too long. Knows nothing of TUF or HTTP: their memory goes back with the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from contract.errors import DownloadError, MessageError
+from edge_agent.files import storage_errors
+from edge_agent.update.fetch_protocol import (
+    LINE_MAX_BYTES,
+    Fetched,
+    FetchJob,
+    Progress,
+    Refused,
+    error_of,
+    parse_line,
+    serialize_job,
+)
+
+COMMAND = (sys.executable, "-m", "edge_agent.update.fetch")
+SILENCE_S = 180.0
+"""Longer than any time-out of the process's own connections, so that it can tell by itself what is wrong."""
+_POLL_S = 0.2
+_LOCK_WAIT_S = 5.0
+_END_S = 5.0
+_READ_BYTES = 1 << 16
+
+logger = logging.getLogger(__name__)
+
+
+class FetchProcess:
+    """Fetches releases in child processes, one at a time.
+
+    Args:
+        state_dir: Where the lock file stands.
+        command: How the child is started.
+        silence_s: How long it may say nothing, seconds.
+    """
+
+    def __init__(
+        self, state_dir: Path, command: Sequence[str] = COMMAND, silence_s: float = SILENCE_S
+    ) -> None:
+        self._lock_path = state_dir / "fetch.lock"
+        self._command = tuple(command)
+        self._silence_s = silence_s
+
+    def fetch(
+        self, job: FetchJob, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
+    ) -> Fetched | None:
+        """Run one job.
+
+        Args:
+            job: What to fetch.
+            on_progress: Told bytes done and bytes in total.
+            should_stop: Asked several times a second; when true, the child is ended.
+
+        Returns:
+            The result; None when it was stopped.
+
+        Raises:
+            DownloadError: Now it cannot be fetched, or the child died: try again.
+            LitefleetError: Whatever else the child refused it for.
+        """
+        with self._lock() as lock:
+            child = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(lock,)
+            )
+            try:
+                return self._converse(child, job, on_progress, should_stop)
+            finally:
+                _end(child)
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[int]:
+        with storage_errors(f"lock {self._lock_path}"):
+            handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            deadline = time.monotonic() + _LOCK_WAIT_S
+            while not _is_taken(handle):
+                if time.monotonic() >= deadline:
+                    raise DownloadError("an earlier fetching process has not ended yet")
+                time.sleep(_POLL_S)
+            yield handle
+        finally:
+            os.close(handle)
+
+    def _converse(
+        self,
+        child: subprocess.Popen[bytes],
+        job: FetchJob,
+        on_progress: Callable[[int, int], None],
+        should_stop: Callable[[], bool],
+    ) -> Fetched | None:
+        assert child.stdin is not None  # noqa: S101 - started with pipes
+        with contextlib.suppress(BrokenPipeError):  # it died at once: reading tells
+            child.stdin.write(serialize_job(job))
+            child.stdin.close()
+        for line in self._lines(child, should_stop):
+            if line is None:
+                return None
+            answer = parse_line(line)
+            if isinstance(answer, Progress):
+                on_progress(answer.bytes_done, answer.bytes_total)
+            elif isinstance(answer, Refused):
+                raise error_of(answer)
+            else:
+                return answer
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=_END_S)
+        raise DownloadError(f"the fetching process gave no answer ({_how_it_ended(child.returncode)})")
+
+    def _lines(
+        self, child: subprocess.Popen[bytes], should_stop: Callable[[], bool]
+    ) -> Iterator[bytes | None]:
+        """Its lines without newline; None once it is to stop."""
+        assert child.stdout is not None  # noqa: S101 - started with pipes
+        handle, rest = child.stdout.fileno(), b""
+        heard = time.monotonic()
+        while True:
+            if should_stop():
+                yield None
+                return
+            if not select.select([handle], [], [], _POLL_S)[0]:
+                if time.monotonic() - heard > self._silence_s:
+                    raise DownloadError(f"the fetching process said nothing for {self._silence_s:g} s")
+                continue
+            heard = time.monotonic()
+            block = os.read(handle, _READ_BYTES)
+            if not block:
+                return
+            *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > LINE_MAX_BYTES:
+                raise MessageError(f"the fetching process wrote a line over {LINE_MAX_BYTES} bytes")
+            yield from lines
+
+
+def _is_taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child whatever it does, and close the pipes."""
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    child.terminate()
+    try:
+        child.wait(timeout=_END_S)
+    except subprocess.TimeoutExpired:
+        logger.warning("fetching process %d does not end, killed", child.pid)
+        child.kill()
+        child.wait()
+
+
+def _how_it_ended(code: int | None) -> str:
+    if code is None:
+        return "and does not end"
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return signal.Signals(-code).name
+    except ValueError:
+        return f"signal {-code}"
