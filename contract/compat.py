@@ -61,10 +61,11 @@ def choose_variant(manifest: Manifest, capabilities: Capabilities) -> Variant:
     Raises:
         IncompatibleError: None fits; with every reason.
     """
-    faults = _bundle_faults(manifest, capabilities)
+    bundle_faults = _bundle_faults(manifest, capabilities)
+    faults = list(bundle_faults)
     for variant in manifest.variants:
         reasons = _variant_faults(variant, capabilities)
-        if not reasons and not faults:
+        if not reasons and not bundle_faults:
             return variant
         faults += [f"variant {variant.name}: {reason}" for reason in reasons]
     raise IncompatibleError(
