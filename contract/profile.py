@@ -178,7 +178,7 @@ def parse_profile(content: bytes, *, where: str = "profile") -> Profile:
         profile = msgspec.convert(raw, Profile)
     except msgspec.ValidationError as error:
         raise ManifestError(f"{where} is not usable: {error}") from error
-    faults = profile_faults(profile)
+    faults = profile_faults(profile)[:_FAULTS_SHOWN]
     if faults:
         raise ManifestError(f"{where} is not usable", faults=faults)
     return profile
@@ -228,7 +228,19 @@ def profile_faults(profile: Profile) -> list[str]:
         if not -math.inf < profile.thermal.soft_celsius < profile.thermal.hard_celsius < math.inf:
             faults.append("thermal: soft_celsius must be below hard_celsius, both finite")
     faults += [f"source: missing for {key}" for key in sorted(needed - set(profile.source))]
+    figures = set(_figures())
+    faults += [
+        f"source: {key[:_KEY_SHOWN_CHARS]} is no figure, {nearest(key[:_KEY_SHOWN_CHARS], figures)}"
+        for key in sorted(set(profile.source) - figures)
+    ]
     return faults
+
+
+def _figures() -> Iterator[str]:
+    for field in msgspec.structs.fields(Profile):
+        yield field.name
+        if field.name in _NESTED:
+            yield from (f"{field.name}.{inner.name}" for inner in msgspec.structs.fields(_NESTED[field.name]))
 
 
 def _order_faults(profile: Profile) -> list[str]:
