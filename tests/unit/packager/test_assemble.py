@@ -1,0 +1,145 @@
+"""The manifest of one profile, and the rows of a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from contract.manifest import (
+    MANIFEST_MAX_BYTES,
+    Artifact,
+    Golden,
+    Manifest,
+    Provenance,
+    Tolerance,
+    check_built,
+)
+from contract.profile import DelegateName, Precision
+from packager.assemble import Release, assemble_manifest
+from packager.description import check_source
+from packager.gate import Measurement, Verdict, decide_profile
+from packager.preprocess import plan_preprocessing
+from packager.report import PackResult, manifest_json, manifest_rows, pack_json, rung_rows
+from tests.support.builders import a_manifest, an_artifact
+from tests.support.packager_builders import XNNPACK, description, measurement, plan, reference
+
+STATIC, DYNAMIC, FLOAT = Precision.STATIC_INT8, Precision.DYNAMIC_INT8, Precision.FLOAT32
+FILES = {STATIC: b"static", FLOAT: b"a float model"}
+
+
+def release() -> Release:
+    return Release(
+        name="digits",
+        version="1.0.0",
+        source=check_source(description(operators=("FULLY_CONNECTED",)), "m"),
+        preprocessing=plan_preprocessing((8, 8, 1), (127.5,), (127.5,)),
+        labels=tuple("0123456789"),
+        float_value=0.99,
+        provenance=Provenance(
+            source_name="digits.tflite",
+            source_sha256="a" * 64,
+            calibration_sha256="b" * 64,
+            evaluation_sha256="c" * 64,
+            tools={"numpy": "2"},
+            recipes={"static-int8": "static_wi8_ai8", "dynamic-int8": "x", "float32": "none"},
+        ),
+    )
+
+
+def verdicts() -> tuple[Verdict, ...]:
+    measured: dict[tuple[Precision, DelegateName], Measurement | str] = {
+        (STATIC, XNNPACK): measurement(peak_memory_bytes=3 << 16, latency_ms_p50=1.5),
+        (DYNAMIC, XNNPACK): "no kernel",
+        (FLOAT, XNNPACK): measurement(value=0.9),
+    }
+    return decide_profile(plan((STATIC, DYNAMIC, FLOAT)), measured, reference())
+
+
+def manifest() -> Manifest:
+    artifacts = {precision: an_artifact(content) for precision, content in FILES.items()}
+    golden = Golden(
+        artifact=Artifact(sha256="d" * 64, size_bytes=1000),
+        samples=16,
+        tolerance={"static-int8": Tolerance(max_abs_error=0.05)},
+    )
+    return assemble_manifest(release(), "generic-x86-64", verdicts()[:1], artifacts, golden)
+
+
+def result(bundles: tuple[Path, ...] = ()) -> PackResult:
+    return PackResult("digits", "1.0.0", reference(), measurement(), {"board": verdicts()}, (), bundles)
+
+
+def test_the_manifest_is_complete_and_names_what_the_variant_needs() -> None:
+    made = manifest()
+    check_built(made)
+    (variant,) = made.variants
+    assert (variant.name, variant.precision, variant.delegate) == ("static-int8", STATIC, XNNPACK)
+    assert variant.requires.min_version == "2.14.0"
+    assert (variant.metrics.metric, variant.metrics.value, variant.metrics.float_value) == (
+        "accuracy",
+        0.99,
+        0.99,
+    )
+    assert made.requires is not None
+    assert made.requires.memory_bytes == 3 << 16
+    assert made.requires.disk_bytes == len(FILES[STATIC]) + 1000 + MANIFEST_MAX_BYTES
+
+
+def test_the_host_latency_stays_out_so_that_two_runs_give_the_same_bytes() -> None:
+    assert manifest().variants[0].metrics.host_latency_ms_p50 == 0.0
+
+
+def test_the_input_has_the_range_that_preprocessing_gives_and_logits_ask_for_a_softmax() -> None:
+    made = manifest()
+    assert made.inputs[0].value_range == (-1.0, 1.0)
+    assert made.postprocessing is not None
+    assert made.postprocessing.softmax
+
+
+def test_only_recipes_of_shipped_variants_are_named() -> None:
+    provenance = manifest().provenance
+    assert provenance is not None
+    assert provenance.recipes == {"static-int8": "static_wi8_ai8"}
+
+
+def test_every_rung_has_a_row_also_those_that_do_not_ship() -> None:
+    rows = list(rung_rows(result()))
+    assert [(row.variant, row.verdict) for row in rows] == [
+        ("static-int8", "shipped"),
+        ("dynamic-int8", "not available"),
+        ("float32", "refused"),
+    ]
+    assert rows[0].size_ratio == 0.25
+    assert rows[0].drop == 0.0
+    assert rows[0].host_latency_ms_p50 == 1.5
+    assert rows[1].value is rows[1].size_bytes is None
+    assert rows[1].reason == "no kernel"
+
+
+def test_the_json_of_a_run_holds_gate_rows_and_paths() -> None:
+    found = json.loads(json.dumps(pack_json(result((Path("dist/x.bundle"),)))))
+    assert found["bundles"] == ["dist/x.bundle"]
+    assert found["gate"]["limit"] == 0.98
+    assert found["gate"]["baseline_value"] is None
+    assert [row["verdict"] for row in found["rows"]] == ["shipped", "not available", "refused"]
+    assert found["float"] == {"value": 0.99, "size_bytes": 400_000, "host_latency_ms_p50": 0.02}
+
+
+def test_a_bundles_rows_say_what_it_is_and_where_it_comes_from() -> None:
+    rows = dict(manifest_rows(a_manifest()))
+    assert rows["model"] == "digits 1.0.0"
+    assert rows["labels"] == "10"
+    assert rows["made with"] == "litert-quantizer 0.11"
+    assert rows["source"].startswith("digits.tflite ")
+
+
+def test_a_manifest_that_is_not_complete_has_fewer_rows() -> None:
+    bare = a_manifest(labels=(), requires=None, golden=None, provenance=None)
+    rows = dict(manifest_rows(bare))
+    assert rows["labels"] == "none"
+    assert set(rows) == {"model", "profile", "task", "input", "output", "labels"}
+
+
+def test_the_json_of_a_bundle_is_its_manifest() -> None:
+    found = json.loads(json.dumps(manifest_json(a_manifest())))
+    assert found["variants"][0]["precision"] == "float32"

@@ -1,0 +1,42 @@
+"""From pixels to inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from contract.manifest import Color
+from packager.preprocess import input_range, plan_preprocessing, to_inputs
+
+
+def test_by_default_pixels_become_0_to_1_in_float32() -> None:
+    plan = plan_preprocessing((1, 2, 1), (0.0,), (255.0,))
+    inputs = to_inputs(np.array([[[[0], [255]]]], dtype=np.uint8), plan)
+    assert inputs.dtype == np.float32
+    assert inputs.tolist() == [[[[0.0], [1.0]]]]
+    assert input_range(plan) == (0.0, 1.0)
+
+
+def test_one_channel_is_grayscale_and_three_are_rgb() -> None:
+    assert plan_preprocessing((8, 4, 1), (0.0,), (255.0,)).color is Color.GRAYSCALE
+    rgb = plan_preprocessing((8, 4, 3), (0.0,), (255.0,))
+    assert (rgb.color, rgb.height, rgb.width) == (Color.RGB, 8, 4)
+
+
+def test_one_value_stands_for_every_channel() -> None:
+    plan = plan_preprocessing((1, 1, 3), (127.5,), (127.5,))
+    assert plan.mean == plan.std == (127.5, 127.5, 127.5)
+    assert input_range(plan) == (-1.0, 1.0)
+
+
+def test_each_channel_has_its_own_mean_and_std() -> None:
+    plan = plan_preprocessing((1, 1, 3), (10.0, 20.0, 30.0), (1.0, 2.0, 5.0))
+    inputs = to_inputs(np.array([[[[20, 40, 80]]]], dtype=np.uint8), plan)
+    assert inputs.tolist() == [[[[10.0, 10.0, 10.0]]]]
+    assert input_range(plan) == (-10.0, 245.0)
+
+
+@pytest.mark.parametrize("shape", [(0, 2, 2, 1), (5, 2, 2, 1)])
+def test_the_number_of_images_is_kept(shape: tuple[int, ...]) -> None:
+    plan = plan_preprocessing((2, 2, 1), (0.0,), (255.0,))
+    assert to_inputs(np.zeros(shape, dtype=np.uint8), plan).shape == shape
