@@ -21,7 +21,7 @@ from contract.messages import DelegateReport
 
 RECORD_MAX_BYTES = 1 << 16
 MAX_FAULTS = 20
-_FAULT_MAX_CHARS = 400
+_FAULT_MAX_CHARS = 300
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from contract.errors import InputError
+from contract.manifest import Color, ImagePreprocessing
+from edge_agent.inference.preprocess import Quantizer, check_finite, prepare_image
+
+GRAY = ImagePreprocessing(width=3, height=2, color=Color.GRAYSCALE, mean=(0.0,), std=(255.0,))
+RGB = ImagePreprocessing(width=3, height=2, color=Color.RGB, mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0))
+
+
+def test_an_image_of_the_right_size_is_only_normalised() -> None:
+    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
+
+    real = prepare_image(pixels, GRAY)
+
+    assert real.shape == (1, 2, 3, 1)
+    assert real.dtype == np.float32
+    assert np.array_equal(real[0], pixels.astype(np.float32) / np.float32(255))
+
+
+def test_every_channel_has_its_own_mean_and_std() -> None:
+    real = prepare_image(np.full((2, 3, 3), 30, np.uint8), RGB)
+
+    assert real[0, 0, 0].tolist() == [10.0, 2.5, 0.0]
+
+
+def test_the_image_itself_is_left_alone() -> None:
+    pixels = np.full((2, 3, 3), 30, np.uint8)
+
+    prepare_image(pixels, RGB)
+
+    assert (pixels == 30).all()
+
+
+def test_another_size_is_stretched_as_pillow_does() -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 30, 1), np.uint8)
+
+    real = prepare_image(pixels, GRAY)
+
+    wanted = Image.fromarray(pixels[:, :, 0]).resize((3, 2), Image.Resampling.BILINEAR)
+    assert np.array_equal(real[0, :, :, 0] * 255, np.asarray(wanted, np.float32))
+
+
+def test_gray_becomes_rgb_by_repeating_it() -> None:
+    real = prepare_image(np.full((2, 3, 1), 40, np.uint8), RGB)
+
+    assert real[0, 0, 0].tolist() == [15.0, 5.0, 1.25]
+
+
+def test_rgb_becomes_gray_by_luma() -> None:
+    pixels = np.zeros((2, 3, 3), np.uint8)
+    pixels[:, :, 1] = 200
+
+    real = prepare_image(pixels, GRAY)
+
+    assert np.allclose(real * 255, 117)  # 0.587 of green
+
+
+def a_quantizer(count: int, *, scale: float = 0.5, zero_point: int = 0, dtype: str = "int8") -> Quantizer:
+    return Quantizer((count,), scale, zero_point, np.dtype(dtype))
+
+
+def test_quantizing_rounds_ties_to_even() -> None:
+    real = np.array([0.25, 0.75, -0.25, 0.3, 0.2], np.float32)
+
+    assert a_quantizer(5).quantize(real).tolist() == [0, 2, 0, 1, 0]
+
+
+def test_quantizing_clips_to_the_type() -> None:
+    real = np.array([1e9, -1e9], np.float32)
+
+    assert a_quantizer(2).quantize(real).tolist() == [127, -128]
+    assert a_quantizer(2, zero_point=128, dtype="uint8").quantize(real).tolist() == [255, 0]
+
+
+@given(
+    st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=20),
+    st.floats(1e-3, 10.0),
+    st.integers(-128, 127),
+)
+def test_quantized_values_are_at_most_half_a_step_away(values: list[float], scale: float, zero: int) -> None:
+    real = np.array(values, np.float32)
+
+    stored = a_quantizer(len(values), scale=scale, zero_point=zero).quantize(real).astype(np.float64)
+
+    back = (stored - zero) * scale
+    inside = (back > (-128 - zero) * scale) & (back < (127 - zero) * scale)
+    assert (np.abs(back - real)[inside] <= scale * 0.5 + 1e-3).all()
+
+
+def test_a_quantizer_can_be_used_again() -> None:
+    quantizer = a_quantizer(1)
+
+    assert quantizer.quantize(np.array([5.0], np.float32)).tolist() == [10]
+    assert quantizer.quantize(np.array([1.0], np.float32)).tolist() == [2]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_tensor_with_a_value_that_is_not_finite_is_refused_by_name(value: float) -> None:
+    with pytest.raises(InputError, match="'image'"):
+        check_finite(np.array([0.0, value], np.float32), "image")
+
+
+def test_large_finite_values_are_not_mistaken_for_infinite_ones() -> None:
+    with np.errstate(over="ignore"):
+        check_finite(np.full(4, 3e38, np.float32), "image")
+
+
+def test_whole_numbers_are_always_finite() -> None:
+    check_finite(np.array([1], np.int32), "image")
