@@ -1,0 +1,97 @@
+"""One device with everything around it: broker, release server, the server's MQTT side, and its agent process."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge_agent.status import DeviceStatus
+from tests.support.agent_broker import AgentBroker
+from tests.support.agent_process import AgentProcess
+from tests.support.agent_releases import PROFILE, Releases
+from tests.support.agent_server import AgentServer
+
+DEVICE = "bench-1"
+PASSWORD = "device-secret"
+PREFIX = "litefleet/v1"
+
+
+def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 15.0) -> None:
+    """Wait for a condition."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The device's surroundings.
+
+    Attributes:
+        folder: Of the device: configuration, state and sockets.
+        broker: Running.
+        server: The server's MQTT side, connected.
+        releases: The HTTP server.
+        agent: Not started yet.
+    """
+
+    folder: Path
+    broker: AgentBroker
+    server: AgentServer
+    releases: Releases
+    agent: AgentProcess
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "agent.toml"
+
+    @property
+    def state_dir(self) -> Path:
+        return self.folder / "state"
+
+    @property
+    def run_dir(self) -> Path:
+        return self.folder / "run"
+
+    def slot(self, name: str) -> Path:
+        """A slot folder of the digits model."""
+        return self.state_dir / "models" / "digits" / name
+
+
+def write_config(folder: Path, *, port: int, releases: Releases, extra: str = "") -> Path:
+    """Write what ``litefleet devices add`` writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    password = folder / "password"
+    password.write_text(PASSWORD + "\n")
+    password.chmod(0o600)
+    (folder / "root.json").write_bytes(releases.root.read_bytes())
+    path = folder / "agent.toml"
+    path.write_text(
+        f'[device]\nid = "{DEVICE}"\nprofile = "{PROFILE}"\n'
+        f'[server]\nurl = "{releases.server.url}"\n'
+        f'[mqtt]\nport = {port}\nprefix = "{PREFIX}"\nkeepalive_s = 5\n'
+        f"[telemetry]\nwindow_s = 0.2\n{extra}"
+    )
+    return path
+
+
+@contextlib.contextmanager
+def bench(folder: Path, releases: Releases, *, extra: str = "") -> Iterator[Bench]:
+    """Everything but the agent runs."""
+    with contextlib.ExitStack() as stack:
+        broker = stack.enter_context(AgentBroker(folder / "broker", PREFIX, {DEVICE: PASSWORD}))
+        server = stack.enter_context(AgentServer(broker.port, PREFIX, DEVICE))
+        config = write_config(folder / "device", port=broker.port, releases=releases, extra=extra)
+        agent = stack.enter_context(AgentProcess(config))
+        yield Bench(folder / "device", broker, server, releases, agent)
+
+
+def parse_status(text: str) -> DeviceStatus:
+    """What ``litefleet-agent status --json`` printed."""
+    return msgspec.json.decode(text, type=DeviceStatus)

@@ -1,0 +1,151 @@
+"""Signed releases of the digits model for the agent's tests: two good versions, and one for each way to be bad.
+
+Made once per folder: publishing signs and uploads, which takes about a second for all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from contract.bundle import write_bundle
+from contract.manifest import Artifact, Manifest, parse_manifest
+from packager.keys import create_keys
+from packager.publish import publish_bundles
+from tests.support.trust_server import Asgi, TrustServer, running
+
+ROOT = Path(__file__).resolve().parents[2]
+SLOTS = ROOT / "tests" / "data" / "slots"
+PROFILE = "generic-x86-64"
+GOOD = "1.0.0"
+BETTER = "1.1.0"
+ANSWERS_WRONG = "1.2.0"
+CANNOT_LOAD = "1.3.0"
+TOO_LARGE = "1.4.0"
+DAMAGED = "1.5.0"
+"""Its model file is damaged on the server after it was published."""
+
+
+def slot_manifest(version: str) -> Manifest:
+    """The manifest of a prepared slot."""
+    return parse_manifest((SLOTS / f"digits-{version}" / "manifest.json").read_bytes())
+
+
+def slot_files(version: str) -> dict[str, Path]:
+    """The artifacts of a prepared slot by digest."""
+    return {path.name: path for path in (SLOTS / f"digits-{version}" / "artifacts").iterdir()}
+
+
+def _with_model(folder: Path, version: str, content: bytes) -> Path:
+    """A bundle whose model file is something else than its golden inputs were made with."""
+    source = slot_manifest(GOOD)
+    model = folder / f"{version}.tflite"
+    model.write_bytes(content)
+    artifact = Artifact(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
+    variant = msgspec.structs.replace(source.variants[0], artifact=artifact)
+    manifest = msgspec.structs.replace(source, version=version, variants=(variant,))
+    return write_bundle(folder, manifest, {**slot_files(GOOD), artifact.sha256: model})
+
+
+def _bundles(folder: Path) -> list[Path]:
+    good = [write_bundle(folder, slot_manifest(version), slot_files(version)) for version in (GOOD, BETTER)]
+    source = slot_manifest(GOOD)
+    assert source.requires is not None
+    too_large = msgspec.structs.replace(
+        source,
+        version=TOO_LARGE,
+        requires=msgspec.structs.replace(source.requires, memory_bytes=1 << 50),
+    )
+    return [
+        *good,
+        _with_model(folder, ANSWERS_WRONG, (ROOT / "examples" / "digits" / "digits-1.2.0.tflite").read_bytes()),
+        _with_model(folder, CANNOT_LOAD, b"this is no flatbuffer" * 100),
+        _with_model(folder, DAMAGED, b"this will be damaged" * 100),
+        write_bundle(folder, too_large, slot_files(GOOD)),
+    ]
+
+
+class Gate:
+    """Between the network and the server: can hold back, or refuse, what is asked for under a path."""
+
+    def __init__(self) -> None:
+        self.holds = ""
+        self.refuses = ""
+
+    def wrap(self, app: Asgi) -> Asgi:
+        """The application behind this gate."""
+        import asyncio
+
+        async def gated(scope: object, receive: object, send: object) -> None:
+            path = scope["path"] if isinstance(scope, dict) and scope["type"] == "http" else ""
+            deadline = time.monotonic() + 60
+            while self.holds and path.startswith(self.holds) and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            if self.refuses and path.startswith(self.refuses):
+                await _refuse(send)
+                return
+            await app(scope, receive, send)
+
+        return gated
+
+    @contextlib.contextmanager
+    def holding(self, path: str) -> Iterator[None]:
+        """Hold back everything under a path while inside."""
+        self.holds = path
+        try:
+            yield
+        finally:
+            self.holds = ""
+
+
+async def _refuse(send: object) -> None:
+    assert callable(send)
+    await send({"type": "http.response.start", "status": 503, "headers": []})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+@dataclass(frozen=True)
+class Releases:
+    """A running HTTP server with every release above.
+
+    Attributes:
+        server: It.
+        gate: In front of it.
+        root: File with the pinned TUF root.
+    """
+
+    server: TrustServer
+    gate: Gate
+    root: Path
+
+
+@contextlib.contextmanager
+def releases_served(folder: Path) -> Iterator[Releases]:
+    """Serve all releases from a folder."""
+    gate = Gate()
+    for name in ("bundles", "server"):
+        (folder / name).mkdir()
+    create_keys(folder / "keys")
+    with running(folder / "server", wrap=gate.wrap) as server:
+        publish_bundles(
+            _bundles(folder / "bundles"),
+            server=server.url,
+            token=server.publisher_token,
+            keys=folder / "keys",
+            echo=lambda _: None,
+        )
+        damaged = server.artifacts.path(hashlib.sha256(b"this will be damaged" * 100).hexdigest())
+        os.chmod(damaged, 0o644)
+        damaged.write_bytes(b"it has been damaged!" * 100)
+        root = folder / "root.json"
+        newest = server.tuf.newest_root()
+        assert newest is not None
+        root.write_bytes(newest)
+        yield Releases(server, gate, root)
