@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "demo")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
     ended = end_leftovers(folder)
     if ended:
         console.print(f"ended {ended} processes of an earlier demo")

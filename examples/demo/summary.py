@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -56,23 +57,15 @@ def _fleet_faults(summary: dict[str, Any]) -> list[str]:
 
 def print_table(console: Console, summary: dict[str, Any]) -> None:
     """Print the summary for people."""
-    table = Table(title="digits on five devices")
-    for name in (
-        "device",
-        "profile",
-        "1.0.0",
-        "1.1.0",
-        "1.3.0 (damaged)",
-        "requests",
-        "failed",
-        "p50 ms",
-        "p99 ms",
-    ):
-        table.add_column(name, justify="right" if name[0] in "rfp" and name != "profile" else "left")
+    table = Table(title="digits on five devices", box=box.SIMPLE_HEAD)
+    table.add_column("device", no_wrap=True)
+    table.add_column("profile", no_wrap=True)
+    for name in ("1.0.0", "1.1.0", "1.3.0 damaged", "requests", "failed", "p50 / p99 ms"):
+        table.add_column(name, justify="right", no_wrap=True)
     for device, row in summary["clients"].items():
         ends = [_end(summary, device, version) for version in ("1.0.0", "1.1.0", "1.3.0")]
-        figures = f"{row['latency_ms_p50']:.2f}", f"{row['latency_ms_p99']:.2f}"
-        table.add_row(device, row["profile"], *ends, str(row["requests"]), str(row["failed"]), *figures)
+        latency = f"{row['latency_ms_p50']:.1f} / {row['latency_ms_p99']:.1f}"
+        table.add_row(device, row["profile"], *ends, str(row["requests"]), str(row["failed"]), latency)
     console.print(table)
     ratio = summary["bytes_int8"] / summary["bytes_float"]
     console.print(
@@ -86,6 +79,6 @@ def print_table(console: Console, summary: dict[str, Any]) -> None:
 def _end(summary: dict[str, Any], device: str, version: str) -> str:
     for row in summary["deployments"]:
         if (row["device"], row["version"]) == (device, version) and row["state"] is not None:
-            reason = f" ({row['reason']})" if row["reason"] else ""
-            return f"{row['state']}{reason} {row['seconds']:.1f} s"
-    return "not touched"
+            mark = "ok" if row["state"] == "succeeded" else f"refused ({row['reason']})"
+            return f"{mark} {row['seconds']:.1f} s"
+    return "-"
