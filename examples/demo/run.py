@@ -25,6 +25,8 @@ from summary import print_table, unmet
 if TYPE_CHECKING:
     from types import FrameType
 
+TABLE_COLUMNS = 110
+"""A narrower terminal wraps lines; it does not lose figures."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -42,7 +44,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "demo")
     arguments = parser.parse_args()
     folder: Path = arguments.folder.resolve()
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 110)
+    console = Console(highlight=False, soft_wrap=True)
+    console.width = max(console.width, TABLE_COLUMNS)
     ended = end_leftovers(folder)
     if ended:
         console.print(f"ended {ended} processes of an earlier demo")

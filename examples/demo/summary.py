@@ -79,6 +79,6 @@ def print_table(console: Console, summary: dict[str, Any]) -> None:
 def _end(summary: dict[str, Any], device: str, version: str) -> str:
     for row in summary["deployments"]:
         if (row["device"], row["version"]) == (device, version) and row["state"] is not None:
-            mark = "ok" if row["state"] == "succeeded" else f"refused ({row['reason']})"
+            mark = "ok" if row["state"] == "succeeded" else "refused"
             return f"{mark} {row['seconds']:.1f} s"
     return "-"
