@@ -70,13 +70,14 @@ def list_images(folder: Path, purpose: str) -> list[ImageFile]:
         if not entry.is_dir():
             files.append(ImageFile(entry, entry.name, ""))
             continue
-        for inner in _visible(entry):
-            if inner.is_dir():
-                raise ManifestError(
-                    f"{purpose} folder {folder}: {entry.name}/{inner.name} is a folder",
-                    remedy="images stand in the folder or in one level of class folders",
-                )
-            files.append(ImageFile(inner, f"{entry.name}/{inner.name}", entry.name))
+        files += [ImageFile(inner, f"{entry.name}/{inner.name}", entry.name) for inner in _visible(entry)]
+    for file in files:
+        if not file.path.is_file():
+            kind = "a folder" if file.path.is_dir() else "no plain file"
+            raise ManifestError(
+                f"{purpose} folder {folder}: {file.name} is {kind}",
+                remedy="images stand in the folder or in one level of class folders",
+            )
     if not files:
         raise ManifestError(
             f"{purpose} folder {folder} has no image", remedy="put images there, <class>/<image>.png"
@@ -92,23 +93,29 @@ def _visible(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda p: p.name)
 
 
-def read_images(files: Sequence[ImageFile], shape: tuple[int, int, int], purpose: str) -> ImageSet:
+def read_images(
+    files: Sequence[ImageFile],
+    shape: tuple[int, int, int],
+    purpose: str,
+    max_bytes: int = SET_MAX_BYTES,
+) -> ImageSet:
     """Read and decode every file.
 
     Args:
         files: What ``list_images`` gave.
         shape: Height, width, channels that every image must have; colours are converted, sizes are not.
         purpose: ``calibration`` or ``evaluation``, for error texts.
+        max_bytes: How much all decoded pixels may take.
 
     Raises:
         ManifestError: An image cannot be read or decoded, or has another size; or all together are too large.
     """
     height, width, channels = shape
     total = len(files) * height * width * channels
-    if total > SET_MAX_BYTES:
+    if total > max_bytes:
         raise ManifestError(
             f"{len(files)} {purpose} images of {width} x {height} take {total >> 20} MiB",
-            remedy=f"give at most {SET_MAX_BYTES // (total // len(files))} images",
+            remedy=f"give at most {max_bytes // (total // len(files))} images",
         )
     pixels = np.empty((len(files), *shape), dtype=np.uint8)
     digest = hashlib.sha256()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -71,6 +72,12 @@ def test_folders_inside_class_folders_are_refused_by_name(tmp_path: Path) -> Non
         list_images(tmp_path, "evaluation")
 
 
+def test_a_pipe_among_the_images_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(ManifestError, match=r"x.png is no plain file"):
+        list_images(tmp_path, "evaluation")
+
+
 def test_an_image_of_another_size_is_refused_with_both_sizes(tmp_path: Path) -> None:
     write_image(tmp_path / "0" / "wide.png", size=(16, 12))
     with pytest.raises(ManifestError, match=r"0/wide.png is 16 x 12 pixels, the model takes 8 x 8"):
@@ -123,3 +130,17 @@ def test_too_many_images_are_refused(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").touch()
     with pytest.raises(ManifestError, match="5001 images, at most 5000 are used"):
         load_calibration(tmp_path, SHAPE)
+
+
+def test_calibration_images_are_mixed_the_same_way_every_time_so_that_no_class_comes_last(
+    tmp_path: Path,
+) -> None:
+    for label in range(4):
+        for number in range(25):
+            write_image(tmp_path / "images" / str(label) / f"{number}.png", value=label)
+    first = load_calibration(tmp_path / "images", SHAPE)
+    assert set(first.folders[-25:]) == {"0", "1", "2", "3"}
+    assert first.pixels[:, 0, 0, 0].tolist() == [int(folder) for folder in first.folders]
+    assert first.sha256 == read(tmp_path / "images").sha256
+    shutil.copytree(tmp_path / "images", tmp_path / "copy")
+    assert load_calibration(tmp_path / "copy", SHAPE).folders == first.folders

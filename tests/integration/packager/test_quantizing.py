@@ -1,0 +1,133 @@
+"""Quantizing, running and measuring the digits model on the real quantizer and runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from contract.errors import RejectedError, RuntimeLoadError
+from contract.profile import DelegateName, Precision
+from packager.calibration import load_calibration
+from packager.evaluate import EvaluationSet, evaluate, load_evaluation, load_labels, measure_latency_ms
+from packager.preprocess import plan_preprocessing, to_inputs
+from packager.quantize import quantize, recipe_name, tool_versions
+from packager.runtime.flatbuffer import describe, estimate_memory_bytes
+from packager.runtime.interpreter import LoadedModel
+from packager.sources.tflite import SourceModel, load_tflite
+from tests.support.packager_builders import DIGITS
+from tests.support.packager_models import changed_model, digits_model
+
+SHAPE = (8, 8, 1)
+PREPROCESSING = plan_preprocessing(SHAPE, (0.0,), (255.0,))
+QUANTIZED = [precision for precision in Precision if precision is not Precision.FLOAT32]
+
+
+@pytest.fixture(scope="module")
+def model() -> SourceModel:
+    return load_tflite(DIGITS / "digits-1.0.0.tflite")
+
+
+@pytest.fixture(scope="module")
+def samples() -> EvaluationSet:
+    return load_evaluation(DIGITS / "evaluation", SHAPE, 10, load_labels(DIGITS / "labels.txt", 10))
+
+
+@pytest.fixture(scope="module")
+def made(model: SourceModel) -> dict[Precision, bytes]:
+    images = to_inputs(load_calibration(DIGITS / "calibration", SHAPE).pixels, PREPROCESSING)
+    return {precision: quantize(model.content, precision, model.source, images) for precision in Precision}
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_every_precision_stays_within_a_point_of_the_float_model(
+    made: dict[Precision, bytes], samples: EvaluationSet, precision: Precision
+) -> None:
+    floating = evaluate(
+        LoadedModel(digits_model(), DelegateName.XNNPACK), samples, PREPROCESSING, lambda _: None
+    )
+    found = evaluate(
+        LoadedModel(made[precision], DelegateName.XNNPACK), samples, PREPROCESSING, lambda _: None
+    )
+    assert floating.accuracy - found.accuracy <= 0.01
+    assert found.spread == pytest.approx(1.0, abs=0.02)
+
+
+def test_int8_takes_at_most_three_tenths_of_the_float_bytes(made: dict[Precision, bytes]) -> None:
+    for precision in (Precision.STATIC_INT8, Precision.DYNAMIC_INT8, Precision.WEIGHT_ONLY_INT8):
+        assert len(made[precision]) <= 0.30 * len(digits_model())
+
+
+def test_quantizing_again_gives_the_same_bytes(model: SourceModel, made: dict[Precision, bytes]) -> None:
+    images = to_inputs(load_calibration(DIGITS / "calibration", SHAPE).pixels, PREPROCESSING)
+    again = quantize(model.content, Precision.STATIC_INT8, model.source, images)
+    assert again == made[Precision.STATIC_INT8]
+
+
+def test_float32_is_the_file_as_it_is(made: dict[Precision, bytes]) -> None:
+    assert made[Precision.FLOAT32] == digits_model()
+
+
+def test_a_precision_that_the_quantizer_cannot_make_is_refused_with_its_reason(model: SourceModel) -> None:
+    nothing = np.empty((0, *SHAPE), dtype=np.float32)
+    with pytest.raises(RejectedError, match="litert-quantizer cannot make static-int8 of it: "):
+        quantize(model.content, Precision.STATIC_INT8, model.source, nothing)
+
+
+@pytest.mark.parametrize("precision", QUANTIZED)
+def test_a_quantized_file_is_seen_to_be_one(made: dict[Precision, bytes], precision: Precision) -> None:
+    found = describe(made[precision])
+    assert (found.half_tensors if precision is Precision.FLOAT16 else found.quantized_tensors) > 0
+
+
+@pytest.mark.parametrize("delegate", [DelegateName.XNNPACK, DelegateName.NONE])
+def test_a_quantized_border_takes_and_gives_real_values(
+    made: dict[Precision, bytes], samples: EvaluationSet, delegate: DelegateName
+) -> None:
+    inputs = to_inputs(samples.images.pixels[:20], PREPROCESSING)
+    floating = LoadedModel(digits_model(), delegate).run(inputs)
+    quantized = LoadedModel(made[Precision.STATIC_INT8], delegate).run(inputs)
+    assert quantized.dtype == np.float32
+    assert quantized.shape == (20, 10)
+    assert np.abs(floating - quantized).max() < 0.2
+
+
+def test_latency_is_a_few_microseconds_to_milliseconds(samples: EvaluationSet) -> None:
+    model = LoadedModel(digits_model(), DelegateName.XNNPACK)
+    assert 0 < measure_latency_ms(model, samples, PREPROCESSING) < 1000
+
+
+def test_bytes_that_are_no_model_are_refused_by_the_runtime() -> None:
+    with pytest.raises(RuntimeLoadError, match="LiteRT does not load the model"):
+        LoadedModel(digits_model()[:1000], DelegateName.NONE)
+
+
+def test_inputs_that_do_not_fit_are_refused_by_the_runtime() -> None:
+    model = LoadedModel(digits_model(), DelegateName.NONE)
+    with pytest.raises(RuntimeLoadError, match="LiteRT does not run the model"):
+        model.run(np.zeros((1, 9, 9, 1), dtype=np.float32))
+
+
+def test_the_memory_estimate_is_file_and_constants_and_the_widest_moment_of_the_graph() -> None:
+    constants = 380_968  # 95,242 float32 parameters (examples/digits/README.md)
+    # Widest: the second convolution reads (8, 8, 32) and writes (8, 8, 64) float32.
+    arena = 8 * 8 * (32 + 64) * 4
+    exact = len(digits_model()) + constants + arena
+    assert 0 <= estimate_memory_bytes(digits_model()) - exact < 2 * 64 * 1024
+    assert estimate_memory_bytes(digits_model()) % (64 * 1024) == 0
+
+
+def test_an_optional_input_that_is_left_out_takes_no_memory() -> None:
+    def drop_bias(flat: Any) -> None:
+        operator = flat.subgraphs[0].operators[0]
+        operator.inputs = np.array([*operator.inputs[:2], -1], dtype=np.int32)
+
+    assert estimate_memory_bytes(changed_model(drop_bias)) <= estimate_memory_bytes(digits_model())
+
+
+def test_recipes_and_tools_have_names_for_the_manifest() -> None:
+    assert recipe_name(Precision.STATIC_INT8) == "static_wi8_ai8"
+    assert recipe_name(Precision.FLOAT32) == "none"
+    assert recipe_name(Precision.FLOAT16) == "float_casting_wf16"
+    assert set(tool_versions()) == {"litefleet", "litert-quantizer", "ai-edge-litert", "numpy"}
