@@ -36,9 +36,9 @@ from packager.keys import KeySet
 ROOT_THRESHOLD = 1
 """How many root keys must sign; one, because ``keys init`` makes one. Raise it together with the number of keys."""
 ROOT_LIFETIME = timedelta(days=365)
-"""As PEP 458 has it for PyPI: long, for renewing takes the publisher's keys, but a forgotten repository dies."""
+"""A year, as PEP 458 ("Metadata Expiry Times") has it for PyPI: renewing takes the publisher's keys."""
 TARGETS_LIFETIME = timedelta(days=365)
-"""A fleet goes on updating for a year without a new release; each publication starts the year again."""
+"""A year, from the same source: so long a fleet goes on updating without a new release; each one starts it again."""
 RENEW_BEFORE = timedelta(days=90)
 """What is left when ``publish`` renews; a quarter, so that who publishes a few times a year never comes too late."""
 

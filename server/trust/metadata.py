@@ -29,7 +29,8 @@ SNAPSHOT_LIFETIME = timedelta(days=7)
 """How long an unchanged snapshot is valid; the server renews it alone, so short costs nothing, and a week leaves room
 for a server that is down over a long weekend."""
 TIMESTAMP_LIFETIME = timedelta(days=1)
-"""The freeze window: the longest that a stolen channel can hide a new release. PEP 458 chose a day for PyPI too."""
+"""The freeze window: the longest that a stolen channel can hide a new release. A day, as PEP 458
+("Metadata Expiry Times") has it for PyPI."""
 METADATA_MAX_BYTES = 5_000_000
 """What a TUF client reads of targets metadata at most (tuf.ngclient.UpdaterConfig.targets_max_length)."""
 
