@@ -18,7 +18,7 @@ from edge_agent.files import make_folder
 from edge_agent.inference.workers import WorkerHandle
 from edge_agent.update.doors import Fetcher, Observer, Origin, Workers
 from edge_agent.update.fetch_protocol import ARTIFACT_FOLDER, Fetched, FetchJob
-from edge_agent.update.machine import DONE, TABLE, Action, Outcome, Record, failure
+from edge_agent.update.machine import DONE, TABLE, Action, Outcome, Record, Trigger, failure
 from edge_agent.update.slots import Slots, check_slot
 from edge_agent.update.trial import judge_trial
 
@@ -106,7 +106,7 @@ class Actions:
         while True:
             result = self._try_to_fetch(job, interest)
             if not isinstance(result, TransientError):
-                return DONE if result is not None else None
+                return None if result is None else Outcome(Trigger.DONE, bytes_done=result.bytes_total)
             failures += 1
             # Jitter spreads load; nothing depends on it being unpredictable.
             delay_s = FETCH_BACKOFF.delay_s(failures, random.random())  # noqa: S311

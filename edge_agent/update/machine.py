@@ -206,11 +206,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What happened to a deployment, with its reason where it has one."""
+    """What happened to a deployment: its reason where it has one, and bytes fetched where that is news."""
 
     trigger: Trigger
     reason: Reason | None = None
     detail: str = ""
+    bytes_done: int | None = None
 
 
 DONE = Outcome(Trigger.DONE)
@@ -221,6 +222,8 @@ def decide(record: Record, outcome: Outcome) -> Record:
 
     Only the reason and detail that started a roll back are kept, but for a roll back that fails itself.
     """
+    if not record.is_open:
+        return record
     row = TABLE[record.state]
     after = {
         Trigger.DONE: row.done,
@@ -245,6 +248,7 @@ def decide(record: Record, outcome: Outcome) -> Record:
         interruptions=0,
         reason=reason,
         detail=plain_text(detail),
+        bytes_done=record.bytes_done if outcome.bytes_done is None else outcome.bytes_done,
     )
 
 
