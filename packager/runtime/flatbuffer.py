@@ -67,7 +67,7 @@ def estimate_memory_bytes(content: bytes) -> int:
     """
     model = schema.Model.GetRootAs(content, 0)
     graphs = [model.Subgraphs(i) for i in range(model.SubgraphsLength())]
-    constants = sum(int(model.Buffers(i).DataLength()) for i in range(model.BuffersLength()))
+    constants = sum(_constant_bytes(model, i) for i in range(model.BuffersLength()))
     total = len(content) + constants + sum(_arena_bytes(model, graph) for graph in graphs)
     return math.ceil(total / _PAGE_BYTES) * _PAGE_BYTES
 
@@ -86,11 +86,17 @@ def _arena_bytes(model: Any, graph: Any) -> int:
     change = [0] * (end + 2)
     for index, born in first.items():
         tensor = graph.Tensors(index)
-        if not model.Buffers(tensor.Buffer()).DataLength():
+        if not _constant_bytes(model, tensor.Buffer()):
             size = _tensor_bytes(tensor)
             change[born] += size
             change[last.get(index, born) + 1] -= size
     return max(itertools.accumulate(change))
+
+
+def _constant_bytes(model: Any, index: int) -> int:
+    # Some writers, litert-quantizer among them, put the data behind the flatbuffer and name its place and size.
+    buffer = model.Buffers(index)
+    return max(int(buffer.DataLength()), int(buffer.Size()))
 
 
 def _indices(table: Any, which: str) -> Iterable[int]:

@@ -118,6 +118,13 @@ def test_the_memory_estimate_is_file_and_constants_and_the_widest_moment_of_the_
     assert estimate_memory_bytes(digits_model()) % (64 * 1024) == 0
 
 
+def test_constants_behind_the_flatbuffer_count_as_constants(made: dict[Precision, bytes]) -> None:
+    content = made[Precision.DYNAMIC_INT8]
+    weights = 95_242 - 32 - 64 * 3 - 10  # one byte each; biases stay float32
+    assert estimate_memory_bytes(content) >= len(content) + weights
+    assert estimate_memory_bytes(content) < 3 * len(content)
+
+
 def test_an_optional_input_that_is_left_out_takes_no_memory() -> None:
     def drop_bias(flat: Any) -> None:
         operator = flat.subgraphs[0].operators[0]
