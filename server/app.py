@@ -128,7 +128,7 @@ class Server:
         broker = BrokerSupervisor(
             program, before_start=lambda: _note_no_connections(storage), on_crash=self._crashed
         )
-        enrolment = Enrolment(storage, tuf, password, broker.set_passwords)
+        enrolment = Enrolment(storage, tuf, password, broker.admit)
         cleanup.callback(broker.stop)
         broker.start(enrolment.password_hashes())
         bridge, rollouts = self._connect(storage, password, cleanup)

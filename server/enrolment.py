@@ -39,7 +39,7 @@ class Enrolment:
         storage: Where devices are kept.
         tuf: Where the root comes from.
         server_password: The server's own password at the broker.
-        set_passwords: Lets exactly these users connect to the broker; user name to password hash.
+        admit: Lets a user with a password connect to the broker; last, user name to password hash of all.
     """
 
     def __init__(
@@ -47,12 +47,12 @@ class Enrolment:
         storage: Storage,
         tuf: TufRepository,
         server_password: str,
-        set_passwords: Callable[[Mapping[str, str]], None],
+        admit: Callable[[str, str, Mapping[str, str]], None],
     ) -> None:
         self._storage = storage
         self._tuf = tuf
         self._server_hash = _hashed(server_password)
-        self._set_passwords = set_passwords
+        self._admit = admit
         self._lock = threading.Lock()
 
     def password_hashes(self) -> dict[str, str]:
@@ -82,7 +82,7 @@ class Enrolment:
             now = datetime.now(timezone.utc)
             with self._storage.write() as rows:
                 rows.devices.add(device, profile=profile, password_hash=_hashed(password), at=now)
-            self._set_passwords(self.password_hashes())
+            self._admit(device, password, self.password_hashes())
         return Enrolled(id=device, profile=profile, root=root.decode(), password=password)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from contract.errors import BrokerError, StorageError
+from server.broker.probe import is_let_in
 from server.broker.program import BrokerProgram, write_files, write_passwords
 from server.broker.remnant import PID_NAME
 from server.storage.durable import write_durably
@@ -33,6 +34,9 @@ FIRST_DELAY_S = 0.25
 LONGEST_DELAY_S = 10.0
 SOUND_AFTER_S = 30.0
 """A broker that ran this long is not in a crash loop: the next restart is quick again."""
+ADMIT_TIMEOUT_S = 3.0
+_ADMIT_WAITS_S = (0.01, 0.05, 0.2)
+"""mosquitto obeys a SIGHUP within milliseconds."""
 _KEPT_LINES = 5
 _LINE_MAX_CHARS = 500
 
@@ -51,6 +55,7 @@ class BrokerSupervisor:
     ) -> None:
         self._program = program
         self._folder = Path(program.settings.folder)
+        self._address = (program.settings.host, program.settings.port)
         self._before_start = before_start
         self._on_crash = on_crash
         self._stopping = threading.Event()
@@ -79,16 +84,30 @@ class BrokerSupervisor:
         self.stop()
         raise BrokerError(f"{self._program.name} did not start: {self._last_words()}")
 
-    def set_passwords(self, hashes: Mapping[str, str]) -> None:
-        """Let exactly these users in.
+    def admit(self, user: str, password: str, hashes: Mapping[str, str]) -> None:
+        """Let one more user in, and wait until the broker does.
+
+        mosquitto forgets a SIGHUP that comes while it still obeys the one before, so it is asked, and told again.
+
+        Args:
+            user: The new one.
+            password: Its password.
+            hashes: User name to password hash of all.
 
         Raises:
-            StorageError: The file cannot be written.
+            StorageError: The password file cannot be written.
         """
         write_passwords(self._program, hashes)
-        with self._lock:
-            if self._process is not None and self._process.poll() is None:
-                self._process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + ADMIT_TIMEOUT_S
+        while time.monotonic() < deadline and not self._stopping.is_set():
+            with self._lock:
+                if self._process is not None and self._process.poll() is None:
+                    self._process.send_signal(signal.SIGHUP)
+            for wait_s in _ADMIT_WAITS_S:
+                if is_let_in(self._address, user, password):
+                    return
+                self._stopping.wait(wait_s)
+        logger.warning("the broker does not let %s in yet; it reads the passwords at its next start", user)
 
     def stop(self) -> None:
         """End the broker."""
@@ -158,9 +177,8 @@ class BrokerSupervisor:
             logger.warning("the broker's process id is not noted: %s", error.summary())
 
     def _is_listening(self) -> bool:
-        address = (self._program.settings.host, self._program.settings.port)
         try:
-            with socket.create_connection(address, timeout=1):
+            with socket.create_connection(self._address, timeout=1):
                 return True
         except OSError:
             return False

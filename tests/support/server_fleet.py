@@ -79,8 +79,10 @@ class Fleet:
         return self.rollout(rollout)
 
     def close(self) -> None:
+        """Disconnect all devices."""
         for device in self.devices.values():
             device.stop()
+        self.devices.clear()
 
     def _publisher(self) -> dict[str, Any]:
         token = self.server.publisher_token_file.read_text().strip()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,17 +8,16 @@ from tests.support.server_fleet import Fleet, running_fleet
 from tests.support.tools import require
 
 
-@pytest.fixture
-def fleet(tmp_path: Path) -> Iterator[Fleet]:
-    """A server of its own, on mosquitto."""
-    require("mosquitto")
-    with running_fleet(tmp_path) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """One server for all tests of a module that leave it usable."""
+@pytest.fixture(scope="session")
+def standing_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """One server on mosquitto for all tests."""
     require("mosquitto")
     with running_fleet(tmp_path_factory.mktemp("fleet")) as running:
         yield running
+
+
+@pytest.fixture
+def fleet(standing_fleet: Fleet) -> Iterator[Fleet]:
+    """The one server; the test's own devices go at its end, so each test takes names of its own."""
+    yield standing_fleet
+    standing_fleet.close()
