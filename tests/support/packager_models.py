@@ -35,6 +35,16 @@ def without_signature() -> bytes:
     return changed_model(change)
 
 
+def with_names_that_are_not_unique() -> bytes:
+    """A model that runs well and that litert-quantizer refuses."""
+
+    def change(model: Any) -> None:
+        tensors = model.subgraphs[0].tensors
+        tensors[14].name = tensors[13].name
+
+    return changed_model(change)
+
+
 def with_output_shape(shape: tuple[int, ...]) -> bytes:
     """A model whose file claims another output shape than its graph gives."""
 

@@ -15,13 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from contract.bundle import BundleReader
 from contract.manifest import Manifest
 from contract.profile import DelegateName, Precision
+from packager.cli import main
 from packager.runtime.interpreter import LoadedModel
 from tests.support.packager_builders import DIGITS
-from tests.support.packager_models import crashing, without_signature
+from tests.support.packager_models import crashing, with_names_that_are_not_unique, without_signature
 
 COMMAND = [sys.executable, "-m", "packager.cli"]
 PROFILES = ("generic-x86-64", "generic-x86-64-small")
@@ -187,6 +189,30 @@ def test_a_bad_model_is_refused_in_one_line_and_nothing_is_written(
     assert len(done.stderr.splitlines()) == 1
     assert wanted in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["model.tflite"]
+
+
+def test_what_the_quantizer_cannot_make_is_shown_as_not_available_and_the_rest_ships(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(with_names_that_are_not_unique())
+    request = ["--name", "digits", "--version", "1.0.0", "--profile", "generic-x86-64", "--json"]
+    images = ["--calibration", str(DIGITS / "calibration"), "--evaluation", str(DIGITS / "evaluation")]
+    result = CliRunner().invoke(
+        main, ["pack", str(tmp_path / "model.tflite"), *request, *images, "--output", str(tmp_path / "dist")]
+    )
+    assert result.exit_code == 0
+    rows = json.loads(result.stdout)["rows"]
+    assert [row["verdict"] for row in rows] == ["not available", "not available", "shipped"]
+    assert "is not unique" in rows[0]["reason"]
+    manifest = manifest_of(bundle_of(tmp_path / "dist", "generic-x86-64"))
+    assert [variant.name for variant in manifest.variants] == ["float32"]
+    assert manifest.labels == ()
+
+
+def test_a_ladder_without_static_rungs_needs_no_calibration_images(tmp_path: Path) -> None:
+    request = ["--name", "digits", "--version", "1.0.0", "--profile", "generic-x86-64-small"]
+    images = ["--evaluation", str(DIGITS / "evaluation"), "--output", str(tmp_path)]
+    result = CliRunner().invoke(main, ["pack", str(DIGITS / "digits-1.0.0.tflite"), *request, *images])
+    assert result.exit_code == 0
+    assert result.stdout.count("shipped") == 2
 
 
 def test_too_many_channels_of_mean_are_refused_as_wrong_usage(tmp_path: Path) -> None:
