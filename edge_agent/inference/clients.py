@@ -67,7 +67,6 @@ class Clients:
         self._poll = poll
         self._counts = counts
         self._clients: dict[int, _Client] = {}
-        self._welcome = protocol.encode_welcome(model.welcome)
         self._received = bytearray(_RECEIVE_BYTES)
         self._frame = memoryview(self._received)
         self._is_draining = False
@@ -94,7 +93,7 @@ class Clients:
         client = _Client(connection)
         self._clients[connection.fileno()] = client
         self._poll.register(connection, select.EPOLLIN)
-        self._send(client, self._welcome)
+        self._send(client, self._model.greeting)
 
     def serve(self, descriptor: int) -> None:
         """Deal with one frame of a client that has something to say."""

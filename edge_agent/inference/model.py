@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from contract.errors import InferenceError, InputError, MessageError, RuntimeLoadError, SelfTestError
+from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
 from contract.tensor import DType, TensorSpec
 from edge_agent.inference import protocol
@@ -36,6 +36,7 @@ class LoadedModel:
         graph: On the runtime.
         digest: sha256 of the model file.
         welcome: What applications are told.
+        greeting: The same, as a frame.
     """
 
     def __init__(self, slot: Slot, runtime: Runtime, threads: int) -> None:
@@ -45,6 +46,7 @@ class LoadedModel:
             DigestError: The model file is damaged.
             StorageError: It cannot be read.
             RuntimeLoadError: The runtime refuses it, or it is not what the manifest describes.
+            MessageError: It has more or longer tensor names than a frame holds.
         """
         manifest = slot.manifest
         self._slot = slot
@@ -62,6 +64,7 @@ class LoadedModel:
         ]
         self._labels = [label.encode() for label in manifest.labels]
         self.welcome = self._describe()
+        self.greeting = protocol.encode_welcome(self.welcome)
         self._check_answer_size()
         self._warm_up()
 
@@ -86,7 +89,7 @@ class LoadedModel:
         )
 
     def _check_answer_size(self) -> None:
-        """Refuse a model whose answers or description would not fit a frame, now and not at some request."""
+        """Refuse a model whose answers would not fit a frame, now and not at some request."""
         recipe = self._slot.manifest.postprocessing
         longest = max((len(label) for label in self._labels), default=0)
         count = 0 if recipe is None else min(recipe.top_k, int(np.prod(self._outputs[0].shape)))
@@ -96,12 +99,6 @@ class LoadedModel:
                 f"an answer with {count} labels of up to {longest} bytes does not fit",
                 remedy="pack the model with a smaller top_k or shorter labels",
             )
-        try:
-            protocol.encode_welcome(self.welcome)
-        except MessageError as error:
-            raise RuntimeLoadError(
-                str(error), remedy="pack the model with fewer or shorter tensor names"
-            ) from error
 
     def _warm_up(self) -> None:
         zeros = [np.zeros(border.shape, border.dtype) for border in self.graph.inputs]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import json
 import shutil
+import subprocess
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +72,7 @@ def npz_of(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
 def a_slot(
     folder: Path,
     *,
-    model: bytes | None = None,
+    content: bytes | None = None,
     golden: bytes | None = None,
     variant: Mapping[str, Any] | None = None,
     **changes: Any,
@@ -78,7 +81,7 @@ def a_slot(
 
     Args:
         folder: Where to; made.
-        model: Content of the model file.
+        content: Of the model file.
         golden: Content of the golden artifact.
         variant: Fields of the only variant to replace.
         changes: Fields of the manifest to replace.
@@ -86,10 +89,10 @@ def a_slot(
     manifest = manifest_of()
     old = manifest.golden
     assert old is not None
-    model = model_bytes() if model is None else model
+    content = model_bytes() if content is None else content
     golden = (slot_of("1.0.0") / "artifacts" / old.artifact.sha256).read_bytes() if golden is None else golden
     chosen: Variant = msgspec.structs.replace(
-        manifest.variants[0], artifact=artifact_of(model), **dict(variant or {})
+        manifest.variants[0], artifact=artifact_of(content), **dict(variant or {})
     )
     manifest = msgspec.structs.replace(
         manifest,
@@ -100,8 +103,8 @@ def a_slot(
     )
     manifest = msgspec.structs.replace(manifest, **changes)
     (folder / "artifacts").mkdir(parents=True)
-    for content in (model, golden):
-        (folder / "artifacts" / artifact_of(content).sha256).write_bytes(content)
+    for each in (content, golden):
+        (folder / "artifacts" / artifact_of(each).sha256).write_bytes(each)
     (folder / "manifest.json").write_bytes(serialize_manifest(manifest))
     (folder / "variant").write_bytes(msgspec.json.encode({"name": chosen.name}))
     return folder
@@ -113,7 +116,7 @@ def a_float_slot(folder: Path, model_version: str, delegate: DelegateName = Dele
     arrays["expected.float32.probabilities"] = arrays.pop(f"expected.{VARIANT}.probabilities")
     return a_slot(
         folder,
-        model=(DIGITS / f"digits-{model_version}.tflite").read_bytes(),
+        content=(DIGITS / f"digits-{model_version}.tflite").read_bytes(),
         golden=npz_of(arrays),
         variant={"name": "float32", "precision": Precision.FLOAT32, "delegate": delegate},
     )
@@ -194,3 +197,62 @@ def children() -> set[int]:
         with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
             found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
     return found
+
+
+@contextlib.contextmanager
+def an_agent(run_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Another process with a pool that serves digits 1.0.0, and its worker's process id."""
+    code = (
+        "import sys, pathlib\n"
+        "from tests.support.inference_slots import serve\n"
+        "from edge_agent.inference.pool import Pool\n"
+        "pool = Pool(pathlib.Path(sys.argv[1]), print)\n"
+        "print(serve(pool).pid, flush=True)\n"
+        "sys.stdin.read()\n"
+        "pool.close()\n"
+    )
+    command = [sys.executable, "-c", code, str(run_dir)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    with process:
+        assert process.stdout is not None
+        yield process, int(process.stdout.readline())
+        process.kill()
+
+
+@contextlib.contextmanager
+def hammers(run_dir: Path, pauses_s: Sequence[float]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Applications that ask without end, each about its own digit; the value ends them and gives results.
+
+    Args:
+        run_dir: Of the agent.
+        pauses_s: Per application, how long it rests between two requests.
+    """
+    with contextlib.ExitStack() as stack:
+        running: list[subprocess.Popen[str]] = []
+        for digit, pause_s in enumerate(pauses_s):
+            command = [
+                sys.executable,
+                "-m",
+                "tests.support.inference_hammer",
+                str(run_dir),
+                str(digit),
+                str(pause_s),
+            ]
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            running.append(stack.enter_context(process))
+        for process in running:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+
+        def results() -> list[dict[str, Any]]:
+            return [json.loads(process.communicate(timeout=60)[0]) for process in running]
+
+        try:
+            yield results
+        finally:
+            for process in running:
+                process.kill()

@@ -1,0 +1,340 @@
+"""Workers die, hang and fail to come back; the agent's process and the applications go on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from contract.errors import AgentUnavailableError, ConfigError, InferenceError, StorageError
+from edge_agent import connect
+from edge_agent.inference.client import Model
+from edge_agent.inference.pool import Crash, Pool, PoolLimits
+from edge_agent.inference.protocol import WORKER_FOLDER, socket_name
+from tests.support.inference_slots import (
+    ROOT,
+    START_S,
+    a_pool,
+    a_slot,
+    an_agent,
+    children,
+    images_of,
+    is_running,
+    model_path_in,
+    serve,
+    spec_of,
+    wait_until,
+)
+
+LIMITS = PoolLimits(window_s=0.3, drain_s=0.3, end_s=2.0, ready_s=20.0, hang_s=0.5)
+
+
+@pytest.fixture
+def pool_and_crashes(run_dir: Path) -> Iterator[tuple[Pool, list[Crash]]]:
+    with a_pool(run_dir, LIMITS) as both:
+        yield both
+
+
+@pytest.fixture
+def crashes(pool_and_crashes: tuple[Pool, list[Crash]]) -> list[Crash]:
+    return pool_and_crashes[1]
+
+
+def pid_of(pool: Pool) -> int:
+    handle = pool.active("digits")
+    assert handle is not None
+    return handle.pid
+
+
+def wait_for_number(crashes: list[Crash], number: int) -> None:
+    wait_until(lambda: len(crashes) == number, "notice of the death")
+
+
+def wait_for_more(answered: list[int]) -> None:
+    """Wait until every asker got some more answers."""
+    goals = [count + 20 for count in answered]
+    wait_until(lambda: all(count >= goal for count, goal in zip(answered, goals, strict=True)), "answers")
+
+
+@pytest.fixture
+def model(pool: Pool, run_dir: Path) -> Iterator[Model]:
+    serve(pool)
+    with connect(run_dir).model("digits", deadline_s=START_S) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_a_worker_that_dies_is_restarted_and_the_application_gets_its_answer(
+    model: Model, pool: Pool, crashes: list[Crash], number: signal.Signals
+) -> None:
+    first = pid_of(pool)
+    assert model.infer(images_of(2)[0]).label == "2"
+
+    os.kill(first, number)
+    answer = model.infer(images_of(3)[0])
+
+    assert answer.label == "3"
+    (crash,) = crashes
+    assert (crash.model, crash.version, crash.signal, crash.exit_code) == (
+        "digits",
+        "1.0.0",
+        number.name,
+        None,
+    )
+    assert crash.restarts == 1
+    assert "XNNPACK" in crash.detail  # its last words: what the native runtime printed
+    assert pid_of(pool) not in {first, 0}
+
+
+def test_a_worker_killed_in_the_middle_of_requests_fails_none_of_them(
+    model: Model, pool: Pool, run_dir: Path, crashes: list[Crash]
+) -> None:
+    enough = threading.Event()
+    failures: list[BaseException] = []
+    answered = [0, 0]
+
+    def ask(place: int) -> None:
+        try:
+            with connect(run_dir).model("digits", deadline_s=START_S) as own:
+                while not enough.is_set():
+                    assert own.infer(images_of(place)[0]).label == str(place)
+                    answered[place] += 1
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test reports it
+            failures.append(error)
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for death in (1, 2, 3):
+        wait_for_more(answered)
+        os.kill(pid_of(pool), signal.SIGKILL)
+        wait_for_number(crashes, death)
+    wait_for_more(answered)
+    enough.set()
+    for thread in threads:
+        thread.join(START_S)
+
+    assert failures == []
+    assert [crash.restarts for crash in crashes] == [1, 2, 3]
+
+
+def test_a_worker_that_hangs_is_killed_and_restarted(model: Model, pool: Pool, crashes: list[Crash]) -> None:
+    first = pid_of(pool)
+    os.kill(first, signal.SIGSTOP)
+
+    assert pool.take_windows() == []  # asked, in vain
+
+    wait_until(lambda: bool(crashes), "notice of the hang")
+    assert crashes[0].signal == "SIGKILL"
+    assert "did not answer for" in crashes[0].detail
+    assert model.infer(images_of(2)[0]).label == "2"
+    assert not is_running(first)
+    assert len(pool.take_windows()) == 1
+
+
+def test_a_worker_that_is_busy_for_a_while_tells_its_window_later(
+    model: Model, pool: Pool, crashes: list[Crash]
+) -> None:
+    model.infer(images_of(2)[0])
+    os.kill(pid_of(pool), signal.SIGSTOP)
+
+    assert pool.take_windows() == []
+    os.kill(pid_of(pool), signal.SIGCONT)
+
+    windows = pool.take_windows()
+    assert sum(window.requests for window in windows) == 1
+    assert crashes == []
+
+
+def test_a_worker_that_cannot_come_back_is_tried_again_and_again_until_it_can(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    slot = a_slot(tmp_path / "slot")
+    path = model_path_in(slot)
+    content = path.read_bytes()
+    with a_pool(run_dir, LIMITS) as (pool, crashes):
+        serve(pool, slot=slot)
+        path.write_bytes(content[:-1] + b"\xff")
+
+        os.kill(pid_of(pool), signal.SIGKILL)
+        wait_until(lambda: len(crashes) >= 3, "restarts in vain")
+
+        assert [crash.restarts for crash in crashes[:3]] == [1, 2, 3]
+        assert (crashes[1].signal, crashes[1].exit_code) == ("", 1)
+        assert "damaged on this device" in crashes[1].detail
+        with pytest.raises(AgentUnavailableError, match="cannot be reached"):
+            connect(run_dir).model("digits")
+        path.write_bytes(content)
+        with connect(run_dir).model("digits", wait_s=START_S) as model:
+            assert model.infer(images_of(2)[0]).label == "2"
+
+
+def test_a_restart_that_takes_too_long_is_killed_and_tried_again(run_dir: Path, tmp_path: Path) -> None:
+    slot = a_slot(tmp_path / "slot")
+    path = model_path_in(slot)
+    content = path.read_bytes()
+    limits = PoolLimits(window_s=0.3, drain_s=0.3, end_s=2.0, ready_s=1.0)
+    with a_pool(run_dir, limits) as (pool, crashes):
+        serve(pool, slot=slot)
+        path.unlink()
+        os.mkfifo(path)
+
+        os.kill(pid_of(pool), signal.SIGKILL)
+        wait_until(lambda: len(crashes) >= 2, "the end of the restart")
+
+        assert crashes[1].signal == "SIGKILL"
+        path.unlink()
+        path.write_bytes(content)
+
+
+def test_a_switch_overtakes_a_restart(run_dir: Path, tmp_path: Path) -> None:
+    slot = a_slot(tmp_path / "slot")
+    path = model_path_in(slot)
+    with a_pool(run_dir, LIMITS) as (pool, crashes):
+        before = children()
+        serve(pool, slot=slot)
+        path.unlink()
+        os.mkfifo(path)
+        os.kill(pid_of(pool), signal.SIGKILL)
+        wait_until(lambda: len(crashes) == 1, "notice of the death")
+        wait_until(lambda: len(children() - before) == 1, "the restart, which hangs")
+
+        handle = serve(pool, "1.1.0")
+
+        wait_until(lambda: children() - before == {handle.pid}, "the end of the restart")
+        assert pool.active("digits") == handle
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(2)[0]).version == "1.1.0"
+        assert len(crashes) == 1
+
+
+def test_a_request_that_kills_every_worker_is_given_up(model: Model, pool: Pool) -> None:
+    enough = threading.Event()
+
+    def kill_whatever_serves() -> None:
+        while not enough.wait(0.005):
+            handle = pool.active("digits")
+            if handle is not None and is_running(handle.pid):
+                os.kill(handle.pid, signal.SIGKILL)
+
+    def ask_on() -> None:
+        for _ in range(100_000):
+            model.infer(images_of(2)[0], deadline_s=1.0)
+
+    killer = threading.Thread(target=kill_whatever_serves)
+    killer.start()
+    try:
+        with pytest.raises((InferenceError, AgentUnavailableError)):
+            ask_on()
+    finally:
+        enough.set()
+        killer.join()
+
+
+def test_what_goes_wrong_in_on_crash_does_not_stop_the_restart(
+    run_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(crash: Crash) -> None:
+        raise ValueError(crash.model)
+
+    pool = Pool(run_dir, fail)
+    try:
+        serve(pool)
+        with caplog.at_level(logging.ERROR), connect(run_dir).model("digits", deadline_s=START_S) as model:
+            os.kill(pid_of(pool), signal.SIGKILL)
+            assert model.infer(images_of(2)[0]).label == "2"
+    finally:
+        pool.close()
+    assert "on_crash failed" in caplog.text
+
+
+def test_a_run_folder_that_cannot_be_written_leaves_the_old_worker_active(
+    model: Model, pool: Pool, run_dir: Path
+) -> None:
+    first = pool.active("digits")
+    candidate = pool.start_candidate(spec_of("1.1.0"), START_S)
+    link = run_dir / socket_name("digits")
+    link.unlink()
+    link.mkdir()
+
+    with pytest.raises(StorageError, match="cannot be written"):
+        pool.activate(candidate)
+
+    assert pool.active("digits") == first
+    link.rmdir()
+    pool.activate(candidate)
+    wait_until(lambda: model.infer(images_of(2)[0]).version == "1.1.0", "the switch")
+
+
+def test_a_restart_that_cannot_be_pointed_to_is_tried_again(
+    model: Model, pool: Pool, run_dir: Path, crashes: list[Crash]
+) -> None:
+    link = run_dir / socket_name("digits")
+    link.unlink()
+    link.mkdir()
+
+    os.kill(pid_of(pool), signal.SIGKILL)
+    wait_until(lambda: len(crashes) >= 2, "a restart in vain")
+    link.rmdir()
+
+    assert "cannot be written" in crashes[1].detail
+    assert model.infer(images_of(2)[0]).label == "2"
+
+
+def test_workers_end_when_the_main_process_is_killed(run_dir: Path) -> None:
+    with an_agent(run_dir) as (agent, worker):
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(2)[0]).label == "2"
+            agent.kill()
+            agent.wait()
+            wait_until(lambda: not is_running(worker), "end of the worker")
+            with pytest.raises(AgentUnavailableError, match="no litefleet agent runs"):
+                model.infer(images_of(2)[0], deadline_s=0.2)
+        assert list(run_dir.glob("*.sock"))  # what a killed agent leaves
+
+        with a_pool(run_dir):
+            assert not list(run_dir.rglob("*.sock"))
+
+
+def test_one_run_folder_has_one_agent(pool: Pool, run_dir: Path) -> None:
+    with pytest.raises(ConfigError, match="another agent uses"):
+        Pool(run_dir, print)
+
+
+def test_a_run_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at most 107") as caught:
+        Pool(tmp_path / ("x" * 100), print)
+    assert "/run/litefleet" in caught.value.remedy
+
+
+def test_a_run_folder_that_cannot_be_made_is_told(run_dir: Path) -> None:
+    (run_dir / "file").write_bytes(b"")
+
+    with pytest.raises(StorageError, match="cannot be used"):
+        Pool(run_dir / "file" / "run", print)
+
+
+def test_a_run_folder_that_cannot_be_swept_is_told(run_dir: Path) -> None:
+    (run_dir / "stuck.sock").mkdir()
+
+    with pytest.raises(StorageError, match="cannot be used"):
+        Pool(run_dir, print)
+    assert (run_dir / WORKER_FOLDER).is_dir()
+    (run_dir / "stuck.sock").rmdir()
+    with a_pool(run_dir):
+        pass
+
+
+def test_a_worker_without_a_pool_refuses_to_start(run_dir: Path) -> None:
+    command = [sys.executable, "-m", "edge_agent.inference.worker", "0", "{"]
+
+    ended = subprocess.run(command, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+
+    assert ended.returncode == 1

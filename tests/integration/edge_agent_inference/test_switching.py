@@ -1,0 +1,121 @@
+"""Switches under load: no request fails, both versions answer, and nothing is left behind."""
+
+from __future__ import annotations
+
+import gc
+import os
+from pathlib import Path
+
+from edge_agent import connect
+from edge_agent.inference.pool import Pool, PoolLimits, WorkerSpec
+from tests.support.inference_slots import (
+    START_S,
+    a_pool,
+    a_slot,
+    children,
+    hammers,
+    images_of,
+    is_running,
+    serve,
+    spec_of,
+    wait_until,
+)
+
+SWITCHES = 24
+LIMITS = PoolLimits(drain_s=0.5)
+
+
+def descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def switch_back_and_forth(pool: Pool, times: int) -> list[int]:
+    """Process ids of the workers that were active, in order."""
+    pids: list[int] = []
+    for number in range(times):
+        handle = pool.start_candidate(spec_of(("1.1.0", "1.0.0")[number % 2]), START_S)
+        pool.activate(handle)
+        pids.append(handle.pid)
+    return pids
+
+
+def test_switches_under_load_fail_no_request_and_leave_nothing_behind(run_dir: Path) -> None:
+    with a_pool(run_dir, LIMITS) as (pool, crashes):
+        before = children()
+        serve(pool)
+        switch_back_and_forth(pool, 2)
+        wait_until(lambda: len(children() - before) == 1, "end of the first workers")
+        gc.collect()
+        descriptors_before, resident_before = descriptors(), resident_bytes()
+
+        with hammers(run_dir, (0.0, 0.0005, 0.002, 0.02)) as results:
+            pids = switch_back_and_forth(pool, SWITCHES)
+            found = results()
+
+        assert [result["failures"] for result in found] == [[]] * 4
+        assert [result["wrong"] for result in found] == [0] * 4
+        assert all(set(result["versions"]) == {"1.0.0", "1.1.0"} for result in found)
+        assert crashes == []
+        wait_until(lambda: not any(is_running(pid) for pid in pids[:-1]), "end of the old workers")
+        wait_until(lambda: len(list((run_dir / "w").iterdir())) == 1, "removal of their sockets")
+        assert is_running(pids[-1])
+        counted = sum(window.requests for window in pool.take_windows())
+        assert counted >= sum(
+            result["requests"] for result in found
+        )  # each drained worker told its last window
+        gc.collect()
+        assert descriptors() == descriptors_before
+        assert resident_bytes() - resident_before < 4 << 20
+
+
+def test_an_idle_application_finds_the_new_version_after_the_old_worker_is_gone(run_dir: Path) -> None:
+    with a_pool(run_dir, PoolLimits(drain_s=0.1)) as (pool, _):
+        old = serve(pool)
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            new = serve(pool, "1.1.0")
+            wait_until(lambda: not is_running(old.pid), "end of the old worker")
+
+            assert model.infer(images_of(2)[0]).version == "1.1.0"
+        assert pool.active("digits") == new
+
+
+def test_a_busy_application_is_told_to_go_elsewhere_while_the_old_worker_drains(run_dir: Path) -> None:
+    with a_pool(run_dir, PoolLimits(drain_s=60.0)) as (pool, _):
+        old = serve(pool)
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            serve(pool, "1.1.0")
+
+            wait_until(lambda: model.infer(images_of(2)[0]).version == "1.1.0", "the switch")
+            wait_until(lambda: not is_running(old.pid), "end of the old worker, long before its time is over")
+
+
+def test_the_first_activation_and_a_second_one_of_the_same_worker(run_dir: Path) -> None:
+    with a_pool(run_dir) as (pool, _):
+        handle = serve(pool)
+
+        pool.activate(handle)
+
+        assert pool.active("digits") == handle
+        assert is_running(handle.pid)
+
+
+def test_two_models_do_not_concern_each_other(run_dir: Path, tmp_path: Path) -> None:
+    slot = a_slot(tmp_path / "slot", model="numbers", labels=tuple("ABCDEFGHIJ"))
+    with a_pool(run_dir) as (pool, _):
+        serve(pool)
+        numbers = pool.start_candidate(WorkerSpec("numbers", "1.0.0", slot, 1), START_S)
+        pool.activate(numbers)
+        serve(pool, "1.1.0")
+
+        with connect(run_dir) as agent:
+            wait_until(lambda: agent.model("digits").infer(images_of(2)[0]).version == "1.1.0", "the switch")
+            assert agent.model("numbers").infer(images_of(2)[0]).label == "C"
+        assert pool.active("numbers") == numbers
+        assert is_running(numbers.pid)
+        assert {window.model for window in pool.take_windows()} >= {"digits", "numbers"}

@@ -1,0 +1,55 @@
+"""An application that asks without end: ``python -m tests.support.inference_hammer RUN_DIR DIGIT PAUSE_S``.
+
+Asks digits about one image until standard input ends, then prints one JSON line: requests, failures (texts), answers
+by version, wrong labels, and the longest times in seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+from contract.errors import LitefleetError
+from edge_agent import connect
+from tests.support.inference_slots import images_of, tensor_of
+
+
+def main() -> None:
+    run_dir, digit, pause_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    versions: Counter[str] = Counter()
+    failures: list[str] = []
+    times: list[float] = []
+    wrong = 0
+    image = images_of(digit)[0]
+    feeds = (image, tensor_of(image))
+    with connect(run_dir).model("digits") as model:
+        print("ready", flush=True)  # noqa: T201 - the test waits for it
+        while not select.select([sys.stdin], [], [], pause_s)[0]:
+            began = time.perf_counter()
+            try:
+                answer = model.infer(feeds[len(times) % 2])
+            except LitefleetError as error:
+                failures.append(error.summary())
+                continue
+            times.append(time.perf_counter() - began)
+            versions[answer.version] += 1
+            wrong += int(answer.label != str(digit) or answer.outputs["probabilities"].argmax() != digit)
+    times.sort()
+    result = {
+        "requests": len(times) + len(failures),
+        "failures": failures,
+        "versions": versions,
+        "wrong": wrong,
+        "p50_s": times[len(times) // 2],
+        "p99_s": times[len(times) * 99 // 100],
+        "longest_s": times[-1],
+    }
+    print(json.dumps(result), flush=True)  # noqa: T201 - the result
+
+
+if __name__ == "__main__":
+    main()
