@@ -41,7 +41,7 @@ from edge_agent.files import StateLock, make_folder
 from edge_agent.inference.pool import Crash, Pool
 from edge_agent.link.mqtt import Broker, MqttConnection
 from edge_agent.link.mqtt import Message as MqttMessage
-from edge_agent.link.session import Identity, Session, SessionCounter
+from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
 from edge_agent.source_processes import SourceProcesses
 from edge_agent.telemetry.health import Health, describe_crash
@@ -150,10 +150,11 @@ class Agent:
             dial,
             Identity(topics, device, boot, agent_version()),
             SessionCounter(config.device.state_dir / "session"),
-            info=lambda: DeviceInfo(v=WIRE_VERSION, board=board_name(), capabilities=self._capabilities()),
-            receive=self._mailbox.put,
-            on_connected=self._on_connected,
+            Hooks(info=self._info, receive=self._mailbox.put, on_connected=self._on_connected),
         )
+
+    def _info(self) -> DeviceInfo:
+        return DeviceInfo(v=WIRE_VERSION, board=board_name(), capabilities=self._capabilities())
 
     def _make_runner(self, config: AgentConfig, profile: Profile) -> Runner:
         state_dir = config.device.state_dir

@@ -82,6 +82,21 @@ class Identity:
     agent_version: str
 
 
+@dataclass(frozen=True)
+class Hooks:
+    """What a session asks and tells the rest of the agent; called on the session's thread.
+
+    Attributes:
+        info: What the device is, looked up at each connect.
+        receive: Told every message that could be read.
+        on_connected: Called after each connect.
+    """
+
+    info: Callable[[], DeviceInfo]
+    receive: Callable[[Content], None]
+    on_connected: Callable[[], None]
+
+
 @dataclass(eq=False)
 class _Parcel:
     message: Message
@@ -103,11 +118,11 @@ class SessionCounter:
         """One more than ever before; on a disk that fails, one more than in this start of the agent."""
         try:
             text = (read_bounded(self._path, _COUNTER_MAX_BYTES) or b"0").strip()
-            self._last = max(self._last, int(text) if text.isdigit() else 0) + 1
-            write_durably(self._path, b"%d\n" % self._last)
+            self._last = max(self._last, int(text) if text.isdigit() else 0)
+            write_durably(self._path, b"%d\n" % (self._last + 1))
         except StorageError as error:
             logger.warning("the session number is not kept: %s", error.summary())
-            self._last += 1
+        self._last += 1
         return self._last
 
 
@@ -118,9 +133,8 @@ class Session:
         dial: Makes connections.
         identity: Who speaks.
         counter: Session numbers.
-        info: What the device is, looked up at each connect.
-        receive: Called with every message that could be read.
-        on_connected: Called after each connect.
+        hooks: Into the rest of the agent.
+        backoff: How long to wait between connects.
     """
 
     def __init__(
@@ -128,17 +142,15 @@ class Session:
         dial: Dial,
         identity: Identity,
         counter: SessionCounter,
+        hooks: Hooks,
         *,
-        info: Callable[[], DeviceInfo],
-        receive: Callable[[Content], None],
-        on_connected: Callable[[], None],
+        backoff: Backoff = BACKOFF,
     ) -> None:
         self._dial = dial
         self._identity = identity
         self._counter = counter
-        self._info = info
-        self._receive = receive
-        self._on_connected = on_connected
+        self._hooks = hooks
+        self._backoff = backoff
         self._lock = threading.Lock()
         self._connection: Connection | None = None
         self._waiting: collections.deque[_Parcel] = collections.deque()
@@ -249,7 +261,7 @@ class Session:
                 logger.exception("the connection ended because of a bug; it is opened again")
             failures = 1 if time.monotonic() - began >= STEADY_S else failures + 1
             # Jitter spreads a fleet that lost its broker; nothing depends on it being unpredictable.
-            self._stop.wait(BACKOFF.delay_s(failures, random.random()))  # noqa: S311
+            self._stop.wait(self._backoff.delay_s(failures, random.random()))  # noqa: S311
 
     def _hold_one_connection(self) -> None:
         number = self._counter.next()
@@ -267,7 +279,7 @@ class Session:
             connection.close(self._state(number, online=False) if self._stop.is_set() else None)
 
     def _greet(self, connection: Connection, number: int) -> None:
-        info = self._message(Kind.INFO, self._info())
+        info = self._message(Kind.INFO, self._hooks.info())
         with self._lock:
             connection.publish(self._state(number, online=True))
             if info is not None:
@@ -279,7 +291,7 @@ class Session:
             for parcel in self._waiting:
                 parcel.delivery = self._publish(parcel.message)
         logger.info("connected, session %d", number)
-        self._on_connected()
+        self._hooks.on_connected()
 
     def _on_message(self, topic: str, payload: bytes) -> None:
         try:
@@ -300,7 +312,7 @@ class Session:
                 )
             )
             return
-        self._receive(content)
+        self._hooks.receive(content)
 
 
 def _is_delivered(parcel: _Parcel) -> bool:

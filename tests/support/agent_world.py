@@ -32,9 +32,11 @@ from edge_agent.update.models import Models
 from edge_agent.update.runner import Runner
 from edge_agent.update.slots import Slots, check_slot, read_slot_table
 from edge_agent.update.trial import Observation
-from tests.support.builders import some_capabilities, a_manifest, an_artifact
+from tests.support.builders import a_manifest, an_artifact, some_capabilities
 
 PROFILE = "generic-x86-64"
+RAM_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 - a folder of our own is made in it
+"""Where tests keep the hundreds of small files that they sync; None: the usual place."""
 
 
 class Killed(BaseException):
@@ -86,6 +88,7 @@ class World:
         self.observation = Observation()
         self.during_fetch: Callable[[], None] = lambda: None
         self.fetches = 0
+        self.watched = ("", "")
         self._keys = 0
         self._revision = 0
         self.boot()
@@ -281,9 +284,11 @@ class World:
 
     def begin(self, model: str, version: str) -> None:
         self.power.draw()
+        self.watched = (model, version)
 
     def seen(self, model: str, version: str) -> Observation:
         self.power.draw()
+        assert self.watched == (model, version)
         return self.observation
 
     def send_reported(self, reported: Reported) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.agent_world import World
+from tests.support.agent_world import RAM_DISK, World
 
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    # A RAM disk where there is one: these tests sync hundreds of small files.
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(dir=RAM_DISK) as folder:
         yield World(Path(folder))

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from contract.deployment import ENDS, Reason, State
 from contract.errors import DigestError, LitefleetError, RuntimeLoadError, SelfTestError
 from edge_agent.update.trial import Observation
-from tests.support.agent_world import Killed, World, full_disk
+from tests.support.agent_world import RAM_DISK, Killed, World, full_disk
 
-RAM = "/dev/shm" if Path("/dev/shm").is_dir() else None
 FAILURES: dict[tuple[str, str], LitefleetError] = {
     ("fetch", "1.1.0"): DigestError("damaged"),
     ("start", "1.1.0"): RuntimeLoadError("no such op"),
@@ -35,7 +34,7 @@ def kill_everywhere(prepare: Callable[[World], None], check: Callable[[World], N
     """Kill at the first call, the second, and so on, until one run is not killed; how many kills there were."""
     calls = 0
     while True:
-        with tempfile.TemporaryDirectory(dir=RAM) as folder:
+        with tempfile.TemporaryDirectory(dir=RAM_DISK) as folder:
             world = with_good_version(folder)
             prepare(world)
             world.desire(digits=("1.1.0", "d2"))
@@ -101,7 +100,7 @@ STEPS = st.tuples(
 def test_whatever_happens_in_whatever_order_the_device_comes_to_rest_with_a_good_version(
     steps: list[tuple[str, list[int], str | None]],
 ) -> None:
-    with tempfile.TemporaryDirectory(dir=RAM) as folder:
+    with tempfile.TemporaryDirectory(dir=RAM_DISK) as folder:
         world = with_good_version(folder)
         for index, (version, kills, failing) in enumerate(steps):
             deployment = f"x{index}"
