@@ -6,6 +6,7 @@ A fault is one line: ``module:line: what is wrong``.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ IMPURE_CALLS = frozenset(("open", "print", "input"))
 BUILDING_CALLS = frozenset(
     ("open", "connect", "Popen", "Thread", "Process", "create_engine", "Client", "FastAPI")
 )
+_MODULE_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,11 @@ def load(root: Path, packages: Iterable[str] = PACKAGES) -> list[Module]:
 def imports(module: Module) -> Iterator[tuple[int, str]]:
     """Line and dotted name of everything a module imports, anywhere in it.
 
-    ``from a import b`` gives ``a.b``: it may be a module. Calls of ``import_module`` and ``__import__`` with a
-    literal count; relative imports are resolved.
+    ``from a import b`` gives ``a.b``: it may be a module. Relative imports are resolved. Calls of
+    ``import_module`` and ``__import__`` count; where one of them computes its argument, every text in the module
+    that could be a module's name counts.
     """
+    computed = False
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -76,8 +80,14 @@ def imports(module: Module) -> Iterator[tuple[int, str]]:
             base = _absolute(module, node)
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
         elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
-            literals = [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
-            yield from ((node.lineno, str(literal)) for literal in literals)
+            if node.args and isinstance(node.args[0], ast.Constant):
+                yield node.lineno, str(node.args[0].value)
+            else:
+                computed = True
+    if computed:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Constant) and _MODULE_NAME.fullmatch(str(node.value)):
+                yield node.lineno, str(node.value)
 
 
 def _absolute(module: Module, node: ast.ImportFrom) -> str:
