@@ -60,7 +60,7 @@ def quantize(
 
     Args:
         content: The float .tflite file.
-        precision: What to make; float32 gives the file back.
+        precision: What to make; not float32, which is the file itself.
         source: Its signature and input.
         calibration: (N, H, W, C) float32 inputs; only static precisions look at them.
 
@@ -70,8 +70,6 @@ def quantize(
     Raises:
         RejectedError: The quantizer cannot do it with this model.
     """
-    if precision is Precision.FLOAT32:
-        return content
     from litert_quantizer import quantizer, recipe
 
     rules: Any = _FLOAT16 if precision is Precision.FLOAT16 else getattr(recipe, _RECIPES[precision])()

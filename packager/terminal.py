@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.console import Console
@@ -78,32 +78,37 @@ def _console() -> Console:
 
 
 def show_pack(result: PackResult) -> None:
-    """Print the table of rungs and the bundles."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("profile", "variant", "bytes", "ratio", METRIC, "drop", "host p50", "verdict"):
-        is_number = heading not in {"profile", "variant", "verdict"}
-        table.add_column(heading, justify="right" if is_number else "left", no_wrap=heading != "verdict")
-    reference = result.reference
-    float_cells = (f"{reference.float_bytes:,}", "1.000", f"{reference.float_value:.4f}")
-    table.add_row(
-        "(float model)",
-        "",
-        *float_cells,
-        f"{reference.value - reference.float_value:+.4f}",
-        f"{result.float_measured.latency_ms_p50:.3f} ms",
-        "",
-        end_section=True,
-    )
-    for row in rung_rows(result):
-        table.add_row(row.profile, row.variant, *_numbers(row), _verdict(row))
+    """Print one table a profile, why rungs do not ship, and the bundles."""
     console = _console()
-    console.print(table)
+    reference, floating = result.reference, result.float_measured
     console.print(
-        f"{METRIC} over {result.float_measured.samples} images; at least {reference.describe()} passes",
+        f"float model: {reference.float_bytes:,} bytes, {METRIC} {reference.float_value:.4f} over "
+        f"{floating.samples} images, {floating.latency_ms_p50:.3f} ms; "
+        f"at least {reference.describe()} passes",
         highlight=False,
+        soft_wrap=True,
     )
+    rows = list(rung_rows(result))
+    for profile in result.verdicts:
+        _show_profile(console, profile, [row for row in rows if row.profile == profile])
     for path in result.bundles:
         console.print(Text(f"wrote {path} ({path.stat().st_size:,} bytes)"), soft_wrap=True)
+
+
+def _show_profile(console: Console, profile: str, rows: Sequence[RungRow]) -> None:
+    table = Table(
+        title=profile, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True
+    )
+    table.add_column("variant", no_wrap=True)
+    for heading in ("bytes", "ratio", METRIC, "drop", "host p50"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for row in rows:
+        table.add_row(row.variant, *_numbers(row), Text(row.verdict, style=_STYLES[row.verdict]))
+    console.print(table)
+    for row in rows:
+        if row.reason:
+            console.print(Text(f"  {row.variant}: {row.reason}"), soft_wrap=True)
 
 
 def _numbers(row: RungRow) -> tuple[str, ...]:
@@ -118,21 +123,15 @@ def _numbers(row: RungRow) -> tuple[str, ...]:
     )
 
 
-def _verdict(row: RungRow) -> Text:
-    text = f"{row.verdict}: {row.reason}" if row.reason else row.verdict
-    return Text(text, style=_STYLES[row.verdict])
-
-
 def show_manifest(manifest: Manifest) -> None:
     """Print what a bundle holds."""
     console = _console()
-    facts = Table(box=None, show_header=False, pad_edge=False)
     for label, text in manifest_rows(manifest):
-        facts.add_row(Text(label, style="bold"), Text(text))
-    console.print(facts)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for heading in ("variant", "delegate", "bytes", METRIC, "float", "memory", "TFLite", "sha256"):
-        table.add_column(heading, no_wrap=heading != "sha256")
+        console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
+    for heading in ("variant", "delegate", "bytes", METRIC, "float", "memory", "TFLite"):
+        is_text = heading in {"variant", "delegate"}
+        table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
     for variant in manifest.variants:
         table.add_row(
             variant.name,
@@ -142,7 +141,10 @@ def show_manifest(manifest: Manifest) -> None:
             f"{variant.metrics.float_value:.4f}",
             f"{variant.peak_memory_bytes:,}",
             f">= {variant.requires.min_version}",
-            variant.artifact.sha256,
         )
     console.print(table)
+    for variant in manifest.variants:
+        console.print(Text(f"  {variant.artifact.sha256}  {variant.name}"), soft_wrap=True)
+    if manifest.golden:
+        console.print(Text(f"  {manifest.golden.artifact.sha256}  golden inputs and outputs"), soft_wrap=True)
     console.print(f"{len(manifest.artifacts())} artifacts, every digest is right", highlight=False)

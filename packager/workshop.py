@@ -76,6 +76,8 @@ class Workshop:
 
     def make(self, precision: Precision) -> bytes | str:
         """The model file of a precision, or why it cannot be made."""
+        if precision is Precision.FLOAT32:
+            return self._material.model.content
         if precision not in self._made:
             self._progress.start(f"quantizing to {precision.value}", None)
             try:

@@ -29,7 +29,9 @@ def rows() -> list[Row]:
     versions = versions_of("ai-edge-litert", "litert-quantizer")
     made: list[Row] = []
     for precision in Precision:
-        content = quantize(model.content, precision, model.source, calibration)
+        content = model.content
+        if precision is not Precision.FLOAT32:
+            content = quantize(model.content, precision, model.source, calibration)
         fast = LoadedModel(content, DelegateName.XNNPACK).run(inputs)
         others = [LoadedModel(content, DelegateName.NONE).run(inputs), _run_reference(content, inputs)]
         made.append(
