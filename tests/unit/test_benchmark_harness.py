@@ -1,0 +1,48 @@
+"""What benchmarks store, and that two things are timed in turns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks import harness
+from tests.benchmarks.harness import Goal, Row, at_least, at_most
+
+
+@pytest.mark.parametrize(
+    ("goal", "value", "is_met"),
+    [
+        (at_most(0.3), 0.3, True),
+        (at_most(0.3), 0.31, False),
+        (at_least(2), 2.0, True),
+        (at_least(2), 1.9, False),
+    ],
+)
+def test_a_goal_is_met_up_to_its_limit(goal: Goal, value: float, is_met: object) -> None:
+    assert Row("x", value, "ratio", 1, goal).is_met is is_met
+
+
+def test_a_stored_row_says_goal_result_samples_and_versions(tmp_path: Path) -> None:
+    rows = [Row("size", 0.25, "ratio", 3, at_most(0.3), 1.0, {"numpy": "2"}), Row("time", 4.0, "s", 1)]
+    path = harness.store_rows("packager", rows, tmp_path / "bench")
+    assert path.name == "packager.json"
+    first, second = json.loads(path.read_text())
+    assert set(first) == {"name", "value", "unit", "goal", "met", "baseline", "samples", "versions"}
+    assert (first["goal"], first["met"], first["baseline"]) == ("<= 0.3", True, 1.0)
+    assert first["versions"]["numpy"] == "2"
+    assert "python" in first["versions"]
+    assert (second["goal"], second["met"]) == (None, None)
+
+
+def test_two_things_are_run_in_turns_and_the_order_swaps() -> None:
+    ran: list[str] = []
+    first, second = harness.time_alternating(lambda: ran.append("a"), lambda: ran.append("b"), blocks=3)
+    assert "".join(ran) == "abbaab"
+    assert len(first) == len(second) == 3
+    assert harness.median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
+
+
+def test_the_packagers_benchmarks_are_an_area() -> None:
+    assert "packager" in harness.areas()
