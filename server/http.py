@@ -39,10 +39,7 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        why = "is in use by another program" if error.errno == errno.EADDRINUSE else f"{error.strerror}"
-        raise ConfigError(
-            f"port {port} on {host}: {why}", remedy=f"end that program, or change {setting} in server.toml"
-        ) from error
+        raise _unusable(host, port, setting, error) from error
     return found
 
 
@@ -56,10 +53,14 @@ def check_port_free(host: str, port: int, setting: str) -> None:
         try:
             probe.listen(1)
         except OSError as error:
-            raise ConfigError(
-                f"port {port} on {host} is in use by another program",
-                remedy=f"end that program, or change {setting} in server.toml",
-            ) from error
+            raise _unusable(host, port, setting, error) from error
+
+
+def _unusable(host: str, port: int, setting: str, error: OSError) -> ConfigError:
+    is_taken = error.errno == errno.EADDRINUSE
+    why = "is in use by another program" if is_taken else f"cannot be used: {error.strerror}"
+    remedy = f"end that program, or change {setting}" if is_taken else f"change {setting}"
+    return ConfigError(f"port {port} on {host} {why}", remedy=f"{remedy} in server.toml")
 
 
 class HttpServer:

@@ -7,7 +7,7 @@ import os
 import pwd
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,8 +46,21 @@ class BrokerProgram:
     warning: str = ""
 
 
-def choose_program(kind: BrokerKind, mqtt: MqttConfig, folder: Path) -> BrokerProgram:
+def find_mosquitto() -> str | None:
+    """Path of mosquitto; None where it is not installed."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path=MOSQUITTO_PATH)
+
+
+def choose_program(
+    kind: BrokerKind, mqtt: MqttConfig, folder: Path, *, find: Callable[[], str | None] = find_mosquitto
+) -> BrokerProgram:
     """The broker to run in a folder.
+
+    Args:
+        kind: Which one is wanted.
+        mqtt: Where it is to listen.
+        folder: Its own folder.
+        find: Finds mosquitto.
 
     Raises:
         ConfigError: The one asked for is not installed, or neither is.
@@ -59,7 +72,7 @@ def choose_program(kind: BrokerKind, mqtt: MqttConfig, folder: Path) -> BrokerPr
         folder=str(folder),
         system_user=pwd.getpwuid(os.geteuid()).pw_name,
     )
-    mosquitto = shutil.which("mosquitto") or shutil.which("mosquitto", path=MOSQUITTO_PATH)
+    mosquitto = find()
     if kind is BrokerKind.MOSQUITTO and mosquitto is None:
         raise ConfigError("broker.kind is mosquitto, and it is not installed", remedy=_REMEDY)
     if kind is not BrokerKind.EMBEDDED and mosquitto is not None:
