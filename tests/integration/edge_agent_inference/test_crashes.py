@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import AgentUnavailableError, ConfigError, InferenceError, StorageError
+from contract.errors import AgentUnavailableError, ConfigError, StorageError
 from edge_agent import connect
 from edge_agent.inference.client import Model
 from edge_agent.inference.pool import Crash, Pool, PoolLimits
@@ -213,29 +213,6 @@ def test_a_switch_overtakes_a_restart(run_dir: Path, tmp_path: Path) -> None:
         with connect(run_dir).model("digits") as model:
             assert model.infer(images_of(2)[0]).version == "1.1.0"
         assert len(crashes) == 1
-
-
-def test_a_request_that_kills_every_worker_is_given_up(model: Model, pool: Pool) -> None:
-    enough = threading.Event()
-
-    def kill_whatever_serves() -> None:
-        while not enough.wait(0.005):
-            handle = pool.active("digits")
-            if handle is not None and is_running(handle.pid):
-                os.kill(handle.pid, signal.SIGKILL)
-
-    def ask_on() -> None:
-        for _ in range(100_000):
-            model.infer(images_of(2)[0], deadline_s=1.0)
-
-    killer = threading.Thread(target=kill_whatever_serves)
-    killer.start()
-    try:
-        with pytest.raises((InferenceError, AgentUnavailableError)):
-            ask_on()
-    finally:
-        enough.set()
-        killer.join()
 
 
 def test_what_goes_wrong_in_on_crash_does_not_stop_the_restart(

@@ -1,0 +1,393 @@
+"""Whatever a client sends, or stops sending, the worker goes on and the others get their answers."""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import fcntl
+import mmap
+import os
+import random
+import socket
+import struct
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import AgentUnavailableError, InferenceError, MessageError
+from contract.tensor import DType
+from edge_agent import connect
+from edge_agent.inference import protocol
+from edge_agent.inference.clients import MAX_CLIENTS
+from edge_agent.inference.pool import Crash, Pool
+from edge_agent.inference.protocol import Failure, Request, Welcome
+from tests.support.inference_slots import images_of, is_running, serve, wait_until
+
+SEALED = fcntl.F_SEAL_SHRINK
+
+
+class Raw:
+    """A client that says whatever it likes."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.settimeout(10)
+        self.socket.connect(str(run_dir / "digits.sock"))
+        greeting = protocol.parse_welcome(self.receive())
+        assert isinstance(greeting, Welcome)
+        self.welcome = greeting
+
+    def receive(self) -> bytes:
+        return self.socket.recv(protocol.FRAME_MAX_BYTES)
+
+    def attach(self, *descriptors: int, frame: bytes = protocol.encode_attach()) -> bytes:
+        rights = array.array("i", descriptors)
+        self.socket.sendmsg([frame], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        return self.receive()
+
+    def is_closed(self) -> bool:
+        try:
+            return not self.receive()
+        except ConnectionResetError:
+            return True
+
+
+@contextlib.contextmanager
+def a_memfd(size: int, seals: int = SEALED) -> Iterator[int]:
+    descriptor = os.memfd_create("hostile", os.MFD_ALLOW_SEALING)
+    try:
+        os.ftruncate(descriptor, size)
+        if seals:
+            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def served(pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path) -> Iterator[Callable[[], Raw]]:
+    """Connects hostile clients; at the end the same worker must still answer an honest one."""
+    pool, crashes = pool_and_crashes
+    handle = serve(pool)
+    raws: list[Raw] = []
+
+    def connect_raw() -> Raw:
+        raws.append(Raw(run_dir))
+        return raws[-1]
+
+    def open_in_worker() -> int:
+        return sum(1 for _ in Path(f"/proc/{handle.pid}/fd").iterdir())
+
+    with connect(run_dir).model("digits") as honest:
+        assert honest.infer(images_of(2)[0]).label == "2"
+        before = open_in_worker()
+        yield connect_raw
+        assert honest.infer(images_of(3)[0]).label == "3"
+        for raw in raws:
+            raw.socket.close()
+        wait_until(lambda: open_in_worker() == before, "the worker closing everything")
+    assert crashes == []
+    assert is_running(handle.pid)
+
+
+Served = Callable[[], Raw]
+
+
+def refusal(answer: bytes) -> Failure:
+    failure = protocol.parse_attached(answer)
+    assert isinstance(failure, Failure)
+    return failure
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"\0",
+        b"T",
+        protocol.encode_request(Request(1)),
+        b"A" + b"\0" * 100,
+        os.urandom(64),
+        b"A" * 60_000,
+    ],
+    ids=["zero", "cut", "request before memory", "long attach", "noise", "longer than any frame"],
+)
+def test_a_first_frame_that_is_no_attach_ends_the_connection(served: Served, frame: bytes) -> None:
+    raw = served()
+
+    raw.socket.send(frame)
+
+    assert refusal(raw.receive()).code == "message"
+    assert raw.is_closed()
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"\0", b"T", protocol.encode_attach(), b"T" * 63, b"T" * 60_000, os.urandom(20)],
+    ids=["zero", "cut", "second attach", "long", "longer than any frame", "noise"],
+)
+def test_a_later_frame_that_is_no_request_ends_the_connection(served: Served, frame: bytes) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+
+    raw.socket.send(frame)
+
+    failure = protocol.parse_answer(raw.receive())
+    assert isinstance(failure, Failure)
+    assert failure.code == "message"
+    assert raw.is_closed()
+
+
+def test_an_empty_frame_is_the_end(served: Served) -> None:
+    raw = served()
+
+    raw.socket.send(b"")
+
+    assert raw.is_closed()
+
+
+def test_memory_that_could_shrink_is_refused(served: Served) -> None:
+    raw = served()
+
+    with a_memfd(raw.welcome.tensor_bytes, seals=0) as descriptor:
+        assert "not sealed" in refusal(raw.attach(descriptor)).message
+    assert raw.is_closed()
+
+
+def test_memory_that_was_taken_cannot_shrink_any_more(served: Served) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, 0)
+        raw.socket.send(protocol.encode_request(Request(1)))
+        assert isinstance(protocol.parse_answer(raw.receive()), protocol.Result)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 31, 1 << 40])
+def test_memory_that_is_too_small_or_too_large_is_refused(served: Served, size: int) -> None:
+    raw = served()
+
+    with a_memfd(size) as descriptor:
+        assert "are possible" in refusal(raw.attach(descriptor)).message
+    assert raw.is_closed()
+
+
+def test_memory_that_may_not_be_written_is_refused(served: Served) -> None:
+    raw = served()
+
+    with a_memfd(raw.welcome.tensor_bytes, seals=SEALED | fcntl.F_SEAL_WRITE) as descriptor:
+        assert "not usable as shared memory" in refusal(raw.attach(descriptor)).message
+
+
+def test_a_descriptor_that_is_no_memory_is_refused(served: Served) -> None:
+    reading, writing = os.pipe()
+    with tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
+        stack.callback(os.close, reading)
+        stack.callback(os.close, writing)
+        file.truncate(1 << 20)
+        folder = os.open("/", os.O_RDONLY)
+        stack.callback(os.close, folder)
+        for descriptor in (reading, file.fileno(), folder):
+            assert refusal(served().attach(descriptor)).code == "input"
+
+
+@pytest.mark.parametrize("count", [0, 2, 50])
+def test_another_number_of_descriptors_than_one_is_refused(served: Served, count: int) -> None:
+    raw = served()
+
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        if count:
+            answer = raw.attach(*[descriptor] * count)
+        else:
+            raw.socket.send(protocol.encode_attach())
+            answer = raw.receive()
+    # The kernel hands the worker the first one only, and says that there were more.
+    assert refusal(answer).code == "message"
+    assert raw.is_closed()
+
+
+def test_descriptors_beside_an_empty_frame_are_closed(served: Served) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor, contextlib.suppress(ConnectionError):
+        assert raw.attach(descriptor, frame=b"") == b""
+
+
+def test_descriptors_beside_a_request_are_closed(served: Served) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+        answer = raw.attach(descriptor, frame=protocol.encode_request(Request(1)))
+    assert isinstance(protocol.parse_answer(answer), protocol.Result)
+
+
+@pytest.mark.parametrize(
+    ("request_", "fault"),
+    [
+        (Request(1, 8, 8, 2), "channels"),
+        (Request(1, 8, 8, 3), "room"),
+        (Request(1, 0xFFFFFFFF, 0xFFFFFFFF, 3), "each side"),
+        (Request(1, 1, 0, 1), "each side"),
+    ],
+)
+def test_an_image_outside_its_memory_is_refused(served: Served, request_: Request, fault: str) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes + 100) as descriptor:
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+
+    raw.socket.send(protocol.encode_request(request_))
+
+    failure = protocol.parse_answer(raw.receive())
+    assert isinstance(failure, Failure)
+    assert (failure.code, failure.sequence) == ("input", 1)
+    assert fault in failure.message
+
+
+def test_a_client_that_writes_while_it_is_served_spoils_only_its_own_answer(served: Served) -> None:
+    raw = served()
+    rng = random.Random(1)
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        memory = mmap.mmap(descriptor, raw.welcome.tensor_bytes)
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+    for number in range(1, 200):
+        raw.socket.send(protocol.encode_request(Request(number)))
+        memory[:] = rng.randbytes(len(memory))
+        answer = protocol.parse_answer(raw.receive())
+        assert answer.sequence == number
+    memory.close()
+
+
+def test_a_client_that_asks_and_never_reads_is_dropped(served: Served) -> None:
+    raw = served()
+    with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+        assert protocol.parse_attached(raw.attach(descriptor)) is None
+
+    def ask_on() -> None:
+        for number in range(1, 1_000_000):
+            raw.socket.send(protocol.encode_request(Request(number)))
+
+    with pytest.raises(ConnectionError):
+        ask_on()
+
+
+def test_a_client_that_leaves_at_any_moment_is_forgotten(served: Served) -> None:
+    for moment in range(4):
+        raw = served()
+        with a_memfd(raw.welcome.tensor_bytes) as descriptor:
+            if moment >= 1:
+                rights = array.array("i", [descriptor])
+                raw.socket.sendmsg(
+                    [protocol.encode_attach()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)]
+                )
+            if moment >= 2:
+                raw.receive()
+            if moment >= 3:
+                raw.socket.send(protocol.encode_request(Request(1)))
+        raw.socket.close()
+
+
+def test_more_clients_than_a_worker_takes_are_told_and_may_come_when_one_leaves(
+    served: Served, run_dir: Path
+) -> None:
+    raws = [served() for _ in range(MAX_CLIENTS - 1)]  # the honest one is there already
+
+    with pytest.raises(AgentUnavailableError, match=f"{MAX_CLIENTS} clients"):
+        connect(run_dir).model("digits", wait_s=0.1)
+
+    raws[0].socket.close()
+    with connect(run_dir).model("digits", wait_s=10) as model:
+        assert model.infer(images_of(5)[0]).label == "5"
+
+
+def test_noise_never_stops_the_worker(served: Served) -> None:
+    rng = random.Random(20260729)
+    for _ in range(150):
+        raw = served()
+        with a_memfd(raw.welcome.tensor_bytes) as descriptor, contextlib.suppress(ConnectionError):
+            if rng.random() < 0.7:
+                raw.attach(descriptor)
+            for _ in range(rng.randrange(4)):
+                kind = rng.choice(b"WAaTIRF\0\xff")
+                fields = [rng.choice([0, 1, 8, 9000, 0xFFFFFFFF]) for _ in range(4)]
+                frame = struct.pack("<BxxxIIII", kind, *fields)[: rng.choice([1, 4, 20, 20, 20])]
+                raw.socket.send(frame + rng.randbytes(rng.choice([0, 0, 0, 1, 5000])))
+        raw.socket.close()
+
+
+@contextlib.contextmanager
+def an_impostor(run_dir: Path, *answers: bytes) -> Iterator[None]:
+    """Stands where a worker should, and says these frames to every client, one per frame it gets after the first."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(run_dir / "digits.sock"))
+    listener.listen()
+
+    def talk() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, contextlib.suppress(OSError):
+                    for answer in answers:
+                        connection.send(answer)
+                        connection.recv(64)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    try:
+        yield
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+
+
+def a_greeting() -> bytes:
+    inputs, outputs, size = protocol.plan_area([("x", (1,), DType.FLOAT32)], [("y", (1,), DType.FLOAT32)])
+    return protocol.encode_welcome(
+        Welcome(
+            protocol=protocol.PROTOCOL,
+            model="digits",
+            version="1.0.0",
+            variant="v",
+            inputs=inputs,
+            outputs=outputs,
+            takes_images=False,
+            tensor_bytes=size,
+        )
+    )
+
+
+def test_something_else_in_a_workers_place_is_no_worker(run_dir: Path) -> None:
+    with an_impostor(run_dir, b"hello"), pytest.raises(MessageError, match="did not say what it serves"):
+        connect(run_dir).model("digits")
+
+
+def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path) -> None:
+    no = protocol.encode_failure(Failure(code="input", message="not that"))
+    with an_impostor(run_dir, a_greeting(), no), connect(run_dir).model("digits") as model:
+        with pytest.raises(AgentUnavailableError, match="not that"):
+            model.infer(np.zeros(1, np.float32))
+
+
+def test_an_answer_to_another_request_is_not_taken(run_dir: Path) -> None:
+    stale = protocol.encode_result(77, 0.1, [], is_draining=False)
+    with an_impostor(run_dir, a_greeting(), protocol.encode_attached(), stale):
+        with connect(run_dir).model("digits") as model, pytest.raises(MessageError, match="request 77"):
+            model.infer(np.zeros(1, np.float32))
+
+
+def test_a_worker_that_ends_on_every_request_is_given_up(run_dir: Path) -> None:
+    with an_impostor(run_dir, a_greeting(), protocol.encode_attached()):
+        with connect(run_dir).model("digits") as model, pytest.raises(InferenceError, match="ended 3 times"):
+            model.infer(np.zeros(1, np.float32))
+
+
+def test_an_agent_that_is_gone_while_its_model_is_opened_is_told(run_dir: Path) -> None:
+    (run_dir / "digits.sock").symlink_to("w/gone.sock")
+
+    with pytest.raises(AgentUnavailableError, match="no litefleet agent"):
+        connect(run_dir).model("digits")
