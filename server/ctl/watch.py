@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Protocol
 
 from contract.errors import NotFoundError, ServerUnavailableError
-from server.ctl.client import Client
 
 INTERVAL_S = 0.5
 PATIENCE_S = 60.0
 """How long a server may be away (a restart) before watching is given up."""
 
 
-def choose_rollout(client: Client, rollout: str | None) -> str:
+class Api(Protocol):
+    """The server's HTTP API."""
+
+    def get(self, path: str) -> Any:
+        """Ask for something."""
+        ...
+
+
+def choose_rollout(client: Api, rollout: str | None) -> str:
     """The rollout asked for, or the newest.
 
     Raises:
@@ -28,13 +35,16 @@ def choose_rollout(client: Client, rollout: str | None) -> str:
     return str(rollouts[0]["id"])
 
 
-def follow(client: Client, rollout: str, note_absence: Callable[[str], None]) -> Iterator[Any]:
+def follow(
+    client: Api, rollout: str, note_absence: Callable[[str], None], *, interval_s: float = INTERVAL_S
+) -> Iterator[Any]:
     """Look at a rollout again and again; the last look is at its end.
 
     Args:
         client: The server.
         rollout: Its id.
         note_absence: Told once when the server stops answering.
+        interval_s: Between two looks.
 
     Raises:
         ServerUnavailableError: The server was away for too long.
@@ -56,4 +66,4 @@ def follow(client: Client, rollout: str, note_absence: Callable[[str], None]) ->
             yield view
             if view["state"] != "running":
                 return
-        time.sleep(INTERVAL_S)
+        time.sleep(interval_s)

@@ -13,13 +13,15 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timezone
+from typing import Protocol
 
 from contract.errors import StorageError
 from contract.topics import Kind
 from server.ingest.bridge import Inbound
 from server.ingest.intake import Effects, take_in
-from server.storage.repository import Storage
+from server.storage.repository import Rows
 from server.threads import start_thread
 
 logger = logging.getLogger(__name__)
@@ -32,6 +34,14 @@ RETRY_S = 1.0
 STOP_TIMEOUT_S = 10.0
 
 
+class Writer(Protocol):
+    """Where messages are kept."""
+
+    def write(self) -> AbstractContextManager[Rows]:
+        """One transaction; commits at the end, rolls back on any exception."""
+        ...
+
+
 class Batcher:
     """The thread between the MQTT connection and the database.
 
@@ -39,11 +49,18 @@ class Batcher:
         storage: Where to.
         after_commit: Does what the messages of a committed batch ask for.
         on_crash: Called when the thread itself crashed.
+        retry_s: Between two tries of a batch that the database refuses.
     """
 
     def __init__(
-        self, storage: Storage, *, after_commit: Callable[[Effects], None], on_crash: Callable[[], None]
+        self,
+        storage: Writer,
+        *,
+        after_commit: Callable[[Effects], None],
+        on_crash: Callable[[], None],
+        retry_s: float = RETRY_S,
     ) -> None:
+        self._retry_s = retry_s
         self._storage = storage
         self._after_commit = after_commit
         self._on_crash = on_crash
@@ -97,32 +114,31 @@ class Batcher:
         return batch, False
 
     def _commit(self, batch: Sequence[Inbound]) -> None:
-        effects = self._persist(batch)
-        while effects is None and not self._stopping.wait(RETRY_S):
-            effects = self._persist(batch)
-        if effects is None:
-            return
+        while not self._try_commit(batch):
+            if self._stopping.wait(self._retry_s):
+                return
+
+    def _try_commit(self, batch: Sequence[Inbound]) -> bool:
+        """Commit a batch and answer it; False when the database refuses for now."""
+        try:
+            effects = self._take_in(batch)
+        except StorageError as error:
+            logger.error("what devices send waits: %s", error.summary())  # noqa: TRY400 - no bug, no traceback
+            return False
+        except Exception:
+            if len(batch) > 1:
+                for item in batch:
+                    self._commit([item])
+                return True
+            logger.exception("%s of %s dropped", batch[0].kind.value, batch[0].device)
+            effects = Effects()
         for item in batch:
             item.acknowledge()
         try:
             self._after_commit(effects)
         except StorageError as error:
             logger.error("answers to devices wait: %s", error.summary())  # noqa: TRY400 - no bug, no traceback
-
-    def _persist(self, batch: Sequence[Inbound]) -> Effects | None:
-        """Write a batch; None when the database refuses for now."""
-        try:
-            return self._take_in(batch)
-        except StorageError as error:
-            logger.error("what devices send waits: %s", error.summary())  # noqa: TRY400 - no bug, no traceback
-            return None
-        except Exception:
-            if len(batch) == 1:
-                logger.exception("%s of %s dropped", batch[0].kind.value, batch[0].device)
-                return Effects()
-        for item in batch:
-            self._commit([item])
-        return Effects()
+        return True
 
     def _take_in(self, batch: Sequence[Inbound]) -> Effects:
         now = datetime.now(timezone.utc)
