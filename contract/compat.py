@@ -23,7 +23,12 @@ _LITERT_TFLITE_LEVEL = "2.17.0"
 
 
 class RuntimeFact(msgspec.Struct, frozen=True, kw_only=True):
-    """A runtime that is installed: distribution name and version."""
+    """A runtime that is installed.
+
+    Attributes:
+        name: Distribution, for example ``ai-edge-litert``.
+        version: Its version, in its own numbering.
+    """
 
     name: Name
     version: Name

@@ -121,7 +121,13 @@ class ClassificationPostprocessing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
-    """What a board must have: free memory and disk in bytes, and the lowest agent version."""
+    """What a board must have.
+
+    Attributes:
+        memory_bytes: Memory of the board.
+        disk_bytes: Free space where models are stored.
+        agent: Lowest version of the agent.
+    """
 
     memory_bytes: int
     disk_bytes: int
@@ -129,7 +135,16 @@ class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provenance(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the bundle comes from: digests of the inputs, tools with versions, recipe per variant."""
+    """Where the bundle comes from.
+
+    Attributes:
+        source_name: File name of the float model.
+        source_sha256: Its digest.
+        calibration_sha256: Digest over the calibration images.
+        evaluation_sha256: Digest over the evaluation images.
+        tools: Tool name to version.
+        recipes: Variant name to how it was made.
+    """
 
     source_name: str
     source_sha256: str

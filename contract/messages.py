@@ -21,7 +21,6 @@ import msgspec
 from contract.compat import Capabilities
 from contract.deployment import Reason, State
 from contract.errors import MessageError
-from contract.histogram import LatencyHistogram
 from contract.scalars import COUNT_MAX as COUNT_MAX  # noqa: PLC0414 - senders bound what they count with it
 from contract.scalars import (
     Count,
@@ -38,6 +37,9 @@ from contract.scalars import (
     VersionStr,
     time_faults,
 )
+from contract.telemetry import SequencedWindow as SequencedWindow  # noqa: PLC0414 - part of the message Telemetry
+from contract.telemetry import TelemetryWindow as TelemetryWindow  # noqa: PLC0414 - the same
+from contract.telemetry import batch_faults
 from contract.topics import Kind
 
 WIRE_VERSION = 1
@@ -49,7 +51,18 @@ MAX_MODELS = 32
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all messages. ``v`` is always written."""
+    """Base of all messages, and what the fields mean that several of them have.
+
+    Attributes:
+        v: Version of the wire format, 1; always written.
+        boot: Changes with every start of the agent.
+        sent_at: When it was written; for a will, when the connection was opened.
+        at: Wall clock.
+        model: Model name.
+        version: Version of the model.
+        reason: Why, when a deployment failed.
+        detail: For people.
+    """
 
 
 class DeviceState(Message, frozen=True, kw_only=True):
@@ -57,10 +70,8 @@ class DeviceState(Message, frozen=True, kw_only=True):
 
     Attributes:
         online: Birth or death.
-        boot: Changes with every start of the agent.
         session: Grows by one with every connect; a will of an older session is ignored.
         agent_version: Version of the agent.
-        sent_at: When it was written; for a will, when the connection was opened.
     """
 
     v: int
@@ -72,7 +83,12 @@ class DeviceState(Message, frozen=True, kw_only=True):
 
 
 class DeviceInfo(Message, frozen=True, kw_only=True):
-    """What a device is and can: ``up/info``."""
+    """What a device is and can: ``up/info``.
+
+    Attributes:
+        board: What the board calls itself.
+        capabilities: What it offers.
+    """
 
     v: int
     board: Text
@@ -80,7 +96,14 @@ class DeviceInfo(Message, frozen=True, kw_only=True):
 
 
 class DelegateReport(Message, frozen=True, kw_only=True):
-    """Delegate asked for and the one that runs, with how many of the graph's nodes it took."""
+    """Delegate asked for, and the one that runs.
+
+    Attributes:
+        requested: The variant's.
+        actual: The one that runs.
+        nodes_total: Nodes of the graph.
+        nodes_delegated: How many of them the delegate took.
+    """
 
     requested: Name
     actual: Name
@@ -113,7 +136,12 @@ class ReportedModel(Message, frozen=True, kw_only=True):
 
 
 class Reported(Message, frozen=True, kw_only=True):
-    """What a device has: ``up/reported``. ``revision`` is the last desired one it took over."""
+    """What a device has: ``up/reported``.
+
+    Attributes:
+        revision: The last desired one it took over.
+        models: By model name.
+    """
 
     v: int
     revision: Count
@@ -125,16 +153,12 @@ class DeploymentChange(Message, frozen=True, kw_only=True):
 
     Attributes:
         deployment: Its id.
-        model: Model name.
         version: Version it brings.
         step: Grows by one with every change of this deployment.
         before: State left; None for the first.
         after: State entered.
         bytes_done: Bytes fetched so far.
         seconds: Since the deployment began, monotonic.
-        at: Wall clock.
-        reason: When failed.
-        detail: For people.
     """
 
     v: int
@@ -151,41 +175,12 @@ class DeploymentChange(Message, frozen=True, kw_only=True):
     detail: Text = ""
 
 
-class TelemetryWindow(Message, frozen=True, kw_only=True):
-    """What one model did in one span of time.
+class Telemetry(Message, frozen=True, kw_only=True):
+    """A batch of windows of one boot: ``up/telemetry``.
 
     Attributes:
-        model: Model name.
-        version: Version.
-        variant: Variant.
-        start: Wall clock at the window's begin.
-        duration_s: Length, monotonic.
-        requests: Requests answered, errors included.
-        errors: Requests answered with an error.
-        latency: Service time in the worker, of requests without error.
-        rss_bytes: Resident memory of the worker at the window's end.
+        windows: In ascending order of ``seq``.
     """
-
-    model: ModelStr
-    version: VersionStr
-    variant: ModelStr
-    start: Utc
-    duration_s: Seconds
-    requests: Count
-    errors: Count
-    latency: LatencyHistogram
-    rss_bytes: Count
-
-
-class SequencedWindow(Message, frozen=True, kw_only=True):
-    """A window with its place in the outbox: ``seq`` grows by one, never starts again within a ``boot``."""
-
-    seq: Count
-    window: TelemetryWindow
-
-
-class Telemetry(Message, frozen=True, kw_only=True):
-    """A batch of windows of one boot, ascending ``seq``: ``up/telemetry``."""
 
     v: int
     boot: OpaqueStr
@@ -202,7 +197,11 @@ class EventKind(str, enum.Enum):
 
 
 class Event(Message, frozen=True, kw_only=True):
-    """Something an operator may want to know at once: ``up/event``."""
+    """Something an operator may want to know at once: ``up/event``.
+
+    Attributes:
+        kind: What happened.
+    """
 
     v: int
     kind: EventKind
@@ -214,7 +213,12 @@ class Event(Message, frozen=True, kw_only=True):
 
 
 class ChunkRequest(Message, frozen=True, kw_only=True):
-    """Chunks wanted of a transfer over MQTT: ``up/chunk-request``."""
+    """Chunks wanted of a transfer over MQTT: ``up/chunk-request``.
+
+    Attributes:
+        transfer: Its id.
+        chunks: Their numbers.
+    """
 
     v: int
     transfer: OpaqueStr
@@ -238,7 +242,12 @@ class DesiredModel(Message, frozen=True, kw_only=True):
 
 
 class Desired(Message, frozen=True, kw_only=True):
-    """The full document of what a device is to run: ``dn/desired``. ``revision`` only grows."""
+    """The full document of what a device is to run: ``dn/desired``.
+
+    Attributes:
+        revision: Only grows; a device ignores one that it has taken over.
+        models: By model name; what is missing is to be removed.
+    """
 
     v: int
     revision: Count
@@ -246,7 +255,11 @@ class Desired(Message, frozen=True, kw_only=True):
 
 
 class Ack(Message, frozen=True, kw_only=True):
-    """Everything of ``boot`` up to and including ``seq`` is committed: ``dn/ack``."""
+    """Everything of a boot up to and including ``seq`` is committed: ``dn/ack``.
+
+    Attributes:
+        seq: Of the last window that is in the server's database.
+    """
 
     v: int
     boot: OpaqueStr
@@ -254,7 +267,12 @@ class Ack(Message, frozen=True, kw_only=True):
 
 
 class Control(Message, frozen=True, kw_only=True):
-    """Requests that change how a device talks, not what it runs: ``dn/control``. None leaves as it is."""
+    """Requests that change how a device talks, not what it runs: ``dn/control``.
+
+    Attributes:
+        telemetry_interval_s: Length of a telemetry window, seconds; None leaves it as it is.
+        log_level: From which level log lines are written; None leaves it as it is.
+    """
 
     v: int
     telemetry_interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] | None = None
@@ -262,7 +280,11 @@ class Control(Message, frozen=True, kw_only=True):
 
 
 class ServerState(Message, frozen=True, kw_only=True):
-    """The server's birth and last will: ``_server/state``."""
+    """The server's birth and last will: ``_server/state``.
+
+    Attributes:
+        online: Birth or death.
+    """
 
     v: int
     online: bool
@@ -355,16 +377,6 @@ def _faults(message: Message) -> list[str]:
         case DeviceState(sent_at=at) | ServerState(sent_at=at) | DeploymentChange(at=at) | Event(at=at):
             return time_faults(at)
         case Telemetry(windows=windows):
-            return _telemetry_faults(windows)
+            return batch_faults(windows)
         case _:
             return []
-
-
-def _telemetry_faults(windows: tuple[SequencedWindow, ...]) -> list[str]:
-    faults: list[str] = []
-    for entry in windows:
-        faults += time_faults(entry.window.start) + entry.window.latency.faults()
-    order = [entry.seq for entry in windows]
-    if order != sorted(set(order)):
-        faults.append("seq does not rise")
-    return faults

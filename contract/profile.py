@@ -58,7 +58,13 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Cpu(_Table, frozen=True, kw_only=True):
-    """Processor: number of cores, name, features as the kernel names them (``asimddp``, ``avx2``)."""
+    """Processor.
+
+    Attributes:
+        cores: How many.
+        model: Name.
+        features: As the kernel names them, for example ``asimddp`` or ``avx2``.
+    """
 
     cores: int
     model: str
@@ -66,7 +72,14 @@ class Cpu(_Table, frozen=True, kw_only=True):
 
 
 class OperatingSystem(_Table, frozen=True, kw_only=True):
-    """What usually runs there: name, C library version, Python version, remarks."""
+    """What usually runs there.
+
+    Attributes:
+        name: Of the distribution.
+        glibc: Version of the C library.
+        python: Version of Python.
+        notes: For people.
+    """
 
     name: str
     glibc: str = ""
@@ -75,7 +88,13 @@ class OperatingSystem(_Table, frozen=True, kw_only=True):
 
 
 class RuntimeRange(_Table, frozen=True, kw_only=True):
-    """A runtime that works there: distribution name, lowest and highest version (empty: open)."""
+    """A runtime that works there.
+
+    Attributes:
+        name: Distribution, for example ``ai-edge-litert``.
+        minimum: Lowest version; empty when open.
+        maximum: Highest version; empty when open.
+    """
 
     name: str
     minimum: str = ""
@@ -83,7 +102,13 @@ class RuntimeRange(_Table, frozen=True, kw_only=True):
 
 
 class Delegate(_Table, frozen=True, kw_only=True):
-    """A delegate of the board with its options; ``port_mbps`` is the speed of its USB port, 0 where none."""
+    """A delegate of the board.
+
+    Attributes:
+        name: Of the delegate.
+        options: Handed to it as they are.
+        port_mbps: Speed of its USB port in Mbit/s, 0 where there is none.
+    """
 
     name: DelegateName
     options: dict[str, str] = msgspec.field(default_factory=dict)
@@ -91,7 +116,13 @@ class Delegate(_Table, frozen=True, kw_only=True):
 
 
 class Budgets(_Table, frozen=True, kw_only=True):
-    """What a model may cost there: p95 latency in ms, peak memory and bundle size in bytes."""
+    """What a model may cost there.
+
+    Attributes:
+        latency_ms_p95: 95th percentile of the latency, ms.
+        peak_memory_bytes: Memory of one interpreter at its highest.
+        bundle_bytes: Size of the bundle.
+    """
 
     latency_ms_p95: float
     peak_memory_bytes: int
@@ -99,7 +130,13 @@ class Budgets(_Table, frozen=True, kw_only=True):
 
 
 class Thermal(_Table, frozen=True, kw_only=True):
-    """Where the temperature is read (milli-degrees), and its soft and hard limits in °C."""
+    """Temperature limits.
+
+    Attributes:
+        sensor: File with the temperature in thousandths of a °C.
+        soft_celsius: Where the processor begins to slow down, °C.
+        hard_celsius: Where it slows down hard or stops, °C.
+    """
 
     sensor: str
     soft_celsius: float

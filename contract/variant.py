@@ -22,7 +22,12 @@ ARTIFACT_MAX_BYTES = 2 << 30
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """One immutable file, named by its sha256."""
+    """One immutable file.
+
+    Attributes:
+        sha256: Its digest, and its name.
+        size_bytes: Its size, 1 byte to 2 GiB.
+    """
 
     sha256: str
     size_bytes: int
