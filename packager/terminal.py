@@ -25,11 +25,23 @@ from rich.table import Table
 from rich.text import Text
 
 from contract.manifest import Manifest
+from contract.profile import Precision
 from packager.gate import METRIC, Outcome
 from packager.report import PackResult, RungRow, manifest_rows, rung_rows
 
 _PIPE_WIDTH = 160  # no table here is wider
 _STYLES = {Outcome.SHIPPED.value: "green", Outcome.REFUSED.value: "red", Outcome.UNAVAILABLE.value: "yellow"}
+
+# Bits of weights and activations, as the field writes them; "dyn" quantizes activations anew in each run.
+_BITS = {
+    Precision.STATIC_INT8: "W8A8",
+    Precision.STATIC_INT16: "W8A16",
+    Precision.DYNAMIC_INT8: "W8A8 dyn",
+    Precision.WEIGHT_ONLY_INT8: "W8A32",
+    Precision.WEIGHT_ONLY_INT4: "W4A32",
+    Precision.FLOAT16: "W16A32",
+    Precision.FLOAT32: "W32A32",
+}
 
 
 class StepProgress:
@@ -100,11 +112,17 @@ def _show_profile(console: Console, profile: str, rows: Sequence[RungRow]) -> No
         title=profile, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True
     )
     table.add_column("variant", no_wrap=True)
+    table.add_column("precision", no_wrap=True)
     for heading in ("bytes", "ratio", METRIC, "drop", "host p50"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
-        table.add_row(row.variant, *_numbers(row), Text(row.verdict, style=_STYLES[row.verdict]))
+        table.add_row(
+            row.variant,
+            _BITS[Precision(row.precision)],
+            *_numbers(row),
+            Text(row.verdict, style=_STYLES[row.verdict]),
+        )
     console.print(table)
     for row in rows:
         if row.reason:
