@@ -36,7 +36,12 @@ def choose_rollout(client: Api, rollout: str | None) -> str:
 
 
 def follow(
-    client: Api, rollout: str, note_absence: Callable[[str], None], *, interval_s: float = INTERVAL_S
+    client: Api,
+    rollout: str,
+    note_absence: Callable[[str], None],
+    *,
+    interval_s: float = INTERVAL_S,
+    patience_s: float = PATIENCE_S,
 ) -> Iterator[Any]:
     """Look at a rollout again and again; the last look is at its end.
 
@@ -45,6 +50,7 @@ def follow(
         rollout: Its id.
         note_absence: Told once when the server stops answering.
         interval_s: Between two looks.
+        patience_s: How long the server may be away.
 
     Raises:
         ServerUnavailableError: The server was away for too long.
@@ -59,7 +65,7 @@ def follow(
             if away_since is None:
                 note_absence(str(error))
                 away_since = now
-            elif now - away_since > PATIENCE_S:
+            elif now - away_since > patience_s:
                 raise
         else:
             away_since = None

@@ -96,10 +96,8 @@ def desired_document(rows: Rows, device: str) -> Desired:
 def _choose_devices(rows: Rows, order: RolloutOrder) -> list[str]:
     profiles = rows.releases.find(order.model, order.version)
     if not profiles:
-        known = [f"{release.model} {release.version}" for release in rows.releases.all()]
         raise NotFoundError(
-            f"there is no release {order.model} {order.version}",
-            remedy=nearest(f"{order.model} {order.version}", known) if known else "publish one first",
+            f"there is no release {order.model} {order.version}", remedy=_release_hint(rows, order)
         )
     if order.devices is None:
         devices = rows.devices.of_profiles(profiles)
@@ -127,6 +125,14 @@ def _choose_devices(rows: Rows, order: RolloutOrder) -> list[str]:
             faults=misfits,
         )
     return devices
+
+
+def _release_hint(rows: Rows, order: RolloutOrder) -> str:
+    releases = rows.releases.all()
+    versions = [release.version for release in releases if release.model == order.model]
+    if versions:
+        return nearest(order.version, versions)
+    return nearest(order.model, {release.model for release in releases}) if releases else "publish one first"
 
 
 def _check_free(rows: Rows, model: str, devices: Collection[str]) -> None:

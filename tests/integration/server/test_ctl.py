@@ -148,7 +148,7 @@ def test_tables_show_devices_releases_and_telemetry(fleet: Fleet) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("rollouts", "start", "digits", "1.0.1"), 1, "did you mean 'digits 1.0.0'"),
+        (("rollouts", "start", "digits", "1.0.1"), 1, "did you mean '1.0.0'"),
         (("rollouts", "start", "digits", "1.0.0", "--phase", "0.5"), 1, "the last share must be 1"),
         (
             ("rollouts", "start", "digits", "1.0.0", "--phase", "1", "--canary", "0.5"),
