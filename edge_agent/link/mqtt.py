@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
 from contract.errors import BrokerError
 
-OPEN_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 2.0
 MAX_INFLIGHT = 100
 MAX_QUEUED = 1000
@@ -69,14 +69,22 @@ class MqttConnection:
         will: What the broker publishes when this connection dies.
         subscription: Topic filter.
         receive: Called with topic and payload of every message.
+        open_timeout_s: Longest time until the broker has accepted, seconds.
     """
 
     def __init__(
-        self, broker: Broker, will: Message, subscription: str, receive: Callable[[str, bytes], None]
+        self,
+        broker: Broker,
+        will: Message,
+        subscription: str,
+        receive: Callable[[str, bytes], None],
+        *,
+        open_timeout_s: float = OPEN_TIMEOUT_S,
     ) -> None:
         self._broker = broker
         self._subscription = subscription
         self._receive = receive
+        self._open_timeout_s = open_timeout_s
         self._refusal = ""
         self._is_subscribed = False
         self._client = paho.Client(
@@ -89,7 +97,7 @@ class MqttConnection:
         self._client.will_set(will.topic, will.payload, will.qos, will.retain)
         self._client.max_inflight_messages_set(MAX_INFLIGHT)
         self._client.max_queued_messages_set(MAX_QUEUED)
-        self._client.connect_timeout = OPEN_TIMEOUT_S
+        self._client.connect_timeout = open_timeout_s
         self._client.on_socket_open = _set_nodelay
         self._client.on_socket_register_write = _ignore
         self._client.on_connect = self._on_connect
@@ -107,7 +115,7 @@ class MqttConnection:
             self._client.connect(broker.host, broker.port, broker.keepalive_s)
         except (OSError, ValueError) as error:
             raise BrokerError(f"broker {broker.host}:{broker.port} cannot be reached: {error}") from error
-        deadline = time.monotonic() + OPEN_TIMEOUT_S
+        deadline = time.monotonic() + self._open_timeout_s
         while not self._is_subscribed:
             self._loop()
             if self._refusal:

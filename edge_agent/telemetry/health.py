@@ -1,7 +1,7 @@
 """Collects what workers did: one collection, several readers.
 
 Guarantees: every window that a worker tells reaches the telemetry exactly once, however often a trial looks meanwhile;
-what a trial sees counts from the moment it began. Thread-safe: the runner, the pool's supervisor and the app come here.
+a trial sees everything from the moment before its version first answered. Thread-safe: the runner, the pool's supervisor and the app come here.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ class Health:
         self._take_windows = take_windows
         self._lock = threading.Lock()
         self._pending: dict[Key, TelemetryWindow] = {}
-        self._watched: tuple[str, str] | None = None
-        self._seen = Observation()
+        self._seen: dict[tuple[str, str], Observation] = {}
 
     def drain(self) -> list[TelemetryWindow]:
         """What workers did since the last call, one window per model, version and variant."""
@@ -38,41 +37,42 @@ class Health:
             windows, self._pending = list(self._pending.values()), {}
         return windows
 
-    def begin(self, model: str, version: str) -> None:
-        """Watch a version from now on; one at a time."""
-        self._collect()
+    def forget(self, model: str) -> None:
+        """Count from zero, whatever version of the model."""
         with self._lock:
-            self._watched, self._seen = (model, version), Observation()
+            self._seen = {key: seen for key, seen in self._seen.items() if key[0] != model}
 
     def seen(self, model: str, version: str) -> Observation:
-        """What was seen of a version since ``begin``, up to this moment."""
+        """What was seen of a version since ``forget``, or since the agent started, up to this moment."""
         self._collect()
         with self._lock:
-            return self._seen if self._watched == (model, version) else Observation()
+            return self._seen.get((model, version), Observation())
 
     def note_crash(self, crash: Crash) -> None:
         """A worker died."""
+        key = (crash.model, crash.version)
         with self._lock:
-            if self._watched == (crash.model, crash.version):
-                self._seen = dataclasses.replace(
-                    self._seen, crashes=self._seen.crashes + 1, last_crash=describe_crash(crash)
-                )
+            seen = self._seen.get(key, Observation())
+            self._seen[key] = dataclasses.replace(
+                seen, crashes=seen.crashes + 1, last_crash=describe_crash(crash)
+            )
 
     def _collect(self) -> None:
         windows = self._take_windows()
         now = datetime.now(timezone.utc)
         with self._lock:
             for worker in windows:
-                window = telemetry_window(worker, now)
-                key = window_key(window)
-                held = self._pending.get(key)
-                self._pending[key] = window if held is None else merge_windows(held, window)
-                if self._watched == (worker.model, worker.version):
-                    self._seen = dataclasses.replace(
-                        self._seen,
-                        requests=self._seen.requests + worker.requests,
-                        errors=self._seen.errors + worker.errors,
-                    )
+                self._count(worker, now)
+
+    def _count(self, worker: WorkerWindow, now: datetime) -> None:
+        window = telemetry_window(worker, now)
+        held = self._pending.get(window_key(window))
+        self._pending[window_key(window)] = window if held is None else merge_windows(held, window)
+        key = (worker.model, worker.version)
+        seen = self._seen.get(key, Observation())
+        self._seen[key] = dataclasses.replace(
+            seen, requests=seen.requests + worker.requests, errors=seen.errors + worker.errors
+        )
 
 
 def describe_crash(crash: Crash) -> str:

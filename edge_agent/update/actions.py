@@ -170,6 +170,7 @@ class Actions:
         if active is None or active.spec.slot_dir != slots.path(target):
             candidate = self._candidates.get(record.model) or self._start(record.model, target)
             self._candidates[record.model] = candidate
+            self._observer.forget(record.model)  # before it answers: its first crash must not be missed
             self._workers.activate(candidate)
         self._candidates.pop(record.model, None)
         return DONE
@@ -177,7 +178,6 @@ class Actions:
     def _watch(self, record: Record, _: Interest) -> Outcome | None:
         now = time.monotonic()
         if self._trial != record.deployment:
-            self._observer.begin(record.model, record.version)
             self._trial, self._trial_began_s = record.deployment, now
         seen = self._observer.seen(record.model, record.version)
         return judge_trial(seen, now - self._trial_began_s, record.trial_s)

@@ -71,11 +71,11 @@ class Fetcher(Protocol):
 class Observer(Protocol):
     """Knows how versions fare."""
 
-    def begin(self, model: str, version: str) -> None:
-        """Count from now on."""
+    def forget(self, model: str) -> None:
+        """Count from zero, whatever version of the model."""
 
     def seen(self, model: str, version: str) -> Observation:
-        """What was seen since ``begin``, up to this moment."""
+        """What was seen of a version since ``forget``, or since the agent started, up to this moment."""
 
 
 class Reporter(Protocol):

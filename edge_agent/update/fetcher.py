@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import DownloadError, MessageError
@@ -33,14 +34,29 @@ from edge_agent.update.fetch_protocol import (
 )
 
 COMMAND = (sys.executable, "-m", "edge_agent.update.fetch")
-SILENCE_S = 180.0
-"""Longer than any time-out of the process's own connections, so that it can tell by itself what is wrong."""
 _POLL_S = 0.2
-_LOCK_WAIT_S = 5.0
-_END_S = 5.0
 _READ_BYTES = 1 << 16
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FetchLimits:
+    """How long things may take, in seconds.
+
+    Attributes:
+        silence_s: How long the child may say nothing: longer than any time-out of its own connections, so that it
+            can tell by itself what is wrong.
+        lock_s: How long to wait for a child of an agent that was killed.
+        end_s: From the order to end until the child is killed.
+    """
+
+    silence_s: float = 180.0
+    lock_s: float = 5.0
+    end_s: float = 5.0
+
+
+_DEFAULT_LIMITS = FetchLimits()
 
 
 class FetchProcess:
@@ -49,15 +65,15 @@ class FetchProcess:
     Args:
         state_dir: Where the lock file stands.
         command: How the child is started.
-        silence_s: How long it may say nothing, seconds.
+        limits: How long things may take.
     """
 
     def __init__(
-        self, state_dir: Path, command: Sequence[str] = COMMAND, silence_s: float = SILENCE_S
+        self, state_dir: Path, command: Sequence[str] = COMMAND, limits: FetchLimits = _DEFAULT_LIMITS
     ) -> None:
         self._lock_path = state_dir / "fetch.lock"
         self._command = tuple(command)
-        self._silence_s = silence_s
+        self._limits = limits
 
     def fetch(
         self, job: FetchJob, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
@@ -83,14 +99,14 @@ class FetchProcess:
             try:
                 return self._converse(child, job, on_progress, should_stop)
             finally:
-                _end(child)
+                _end(child, self._limits.end_s)
 
     @contextlib.contextmanager
     def _lock(self) -> Iterator[int]:
         with storage_errors(f"lock {self._lock_path}"):
             handle = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            deadline = time.monotonic() + _LOCK_WAIT_S
+            deadline = time.monotonic() + self._limits.lock_s
             while not _is_taken(handle):
                 if time.monotonic() >= deadline:
                     raise DownloadError("an earlier fetching process has not ended yet")
@@ -121,7 +137,7 @@ class FetchProcess:
             else:
                 return answer
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=_END_S)
+            child.wait(timeout=self._limits.end_s)
         raise DownloadError(f"the fetching process gave no answer ({_how_it_ended(child.returncode)})")
 
     def _lines(
@@ -136,8 +152,8 @@ class FetchProcess:
                 yield None
                 return
             if not select.select([handle], [], [], _POLL_S)[0]:
-                if time.monotonic() - heard > self._silence_s:
-                    raise DownloadError(f"the fetching process said nothing for {self._silence_s:g} s")
+                if time.monotonic() - heard > self._limits.silence_s:
+                    raise DownloadError(f"the fetching process said nothing for {self._limits.silence_s:g} s")
                 continue
             heard = time.monotonic()
             block = os.read(handle, _READ_BYTES)
@@ -157,7 +173,7 @@ def _is_taken(handle: int) -> bool:
     return True
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end(child: subprocess.Popen[bytes], end_s: float) -> None:
     """End the child whatever it does, and close the pipes."""
     for pipe in (child.stdin, child.stdout):
         if pipe is not None:
@@ -165,7 +181,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
                 pipe.close()
     child.terminate()
     try:
-        child.wait(timeout=_END_S)
+        child.wait(timeout=end_s)
     except subprocess.TimeoutExpired:
         logger.warning("fetching process %d does not end, killed", child.pid)
         child.kill()

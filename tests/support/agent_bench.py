@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from contract.deployment import State
 from edge_agent.status import DeviceStatus
 from tests.support.agent_broker import AgentBroker
 from tests.support.agent_process import AgentProcess
@@ -59,9 +61,32 @@ class Bench:
     def run_dir(self) -> Path:
         return self.folder / "run"
 
+    def start_doomed(self, fatal: State) -> None:
+        """Start an agent that kills itself when a deployment enters a state."""
+        self.agent.start([sys.executable, "-m", "tests.support.agent_doomed", str(self.config), fatal.value])
+        self.agent.wait_ready()
+
+    def workers(self) -> dict[int, str]:
+        """Process id to version of every worker of this device that runs."""
+        found: dict[int, str] = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            start = _worker_start(folder)
+            if str(self.state_dir) in start:
+                found[int(folder.name)] = start.partition('"version":"')[2].partition('"')[0]
+        return found
+
     def slot(self, name: str) -> Path:
         """A slot folder of the digits model."""
         return self.state_dir / "models" / "digits" / name
+
+
+def _worker_start(folder: Path) -> str:
+    """What a process was started as, when it is a worker; else nothing."""
+    try:
+        words = (folder / "cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return words[-2].decode() if b"edge_agent.inference.worker" in words else ""
 
 
 def write_config(folder: Path, *, port: int, releases: Releases, extra: str = "") -> Path:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 READY_S = 30.0
@@ -24,7 +24,12 @@ class AgentProcess:
     """
 
     def __init__(self, config_path: Path, environment: Mapping[str, str] | None = None) -> None:
-        self._config_path = config_path
+        self._command = [
+            str(Path(sys.executable).with_name("litefleet-agent")),
+            "run",
+            "--config",
+            str(config_path),
+        ]
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[str] | None = None
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -43,12 +48,16 @@ class AgentProcess:
         assert self._process is not None, "the agent was not started"
         return self._process.pid
 
-    def start(self) -> AgentProcess:
-        """Start it; see ``wait_ready``."""
+    def start(self, command: Sequence[str] = ()) -> AgentProcess:
+        """Start it; see ``wait_ready``.
+
+        Args:
+            command: Another program in its place.
+        """
         assert self._process is None, "the agent runs already"
         self._lines = queue.SimpleQueue()
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("litefleet-agent"), "run", "--config", self._config_path],
+            command or self._command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

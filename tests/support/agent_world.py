@@ -88,7 +88,7 @@ class World:
         self.observation = Observation()
         self.during_fetch: Callable[[], None] = lambda: None
         self.fetches = 0
-        self.watched = ("", "")
+        self.forgotten: list[tuple[str, str]] = []
         self._keys = 0
         self._revision = 0
         self.boot()
@@ -282,13 +282,13 @@ class World:
             bytes_downloaded=2,
         )
 
-    def begin(self, model: str, version: str) -> None:
+    def forget(self, model: str) -> None:
         self.power.draw()
-        self.watched = (model, version)
+        self.forgotten.append((model, self.answering(model)))
 
     def seen(self, model: str, version: str) -> Observation:
         self.power.draw()
-        assert self.watched == (model, version)
+        assert self.answering(model) == version
         return self.observation
 
     def send_reported(self, reported: Reported) -> None:

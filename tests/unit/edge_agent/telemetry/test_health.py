@@ -44,7 +44,6 @@ class Workers:
 def test_looking_at_a_trial_takes_nothing_from_the_telemetry() -> None:
     workers = Workers()
     health = Health(workers.take)
-    health.begin("digits", "1.1.0")
     for _ in range(3):
         workers.windows = [told(2), told(5, version="1.0.0")]
         health.seen("digits", "1.1.0")
@@ -56,12 +55,13 @@ def test_looking_at_a_trial_takes_nothing_from_the_telemetry() -> None:
     assert health.drain() == []
 
 
-def test_a_trial_sees_what_happened_since_it_began() -> None:
+def test_a_trial_sees_what_happened_since_before_its_version_answered() -> None:
     workers = Workers()
     health = Health(workers.take)
     workers.windows = [told(100, 50)]
+    health.drain()
     health.note_crash(a_crash())
-    health.begin("digits", "1.1.0")
+    health.forget("digits")
     assert health.seen("digits", "1.1.0") == Observation()
     workers.windows = [told(7, 2), told(9, version="1.0.0")]
     health.note_crash(a_crash("1.0.0"))
@@ -69,13 +69,13 @@ def test_a_trial_sees_what_happened_since_it_began() -> None:
     assert health.seen("digits", "1.1.0") == Observation(
         requests=7, errors=2, crashes=1, last_crash="SIGSEGV last words"
     )
-    assert health.seen("digits", "1.0.0") == Observation()
+    health.forget("zebras")
+    assert health.seen("digits", "1.0.0").requests == 9
 
 
 def test_windows_that_the_telemetry_took_still_count_in_the_trial() -> None:
     workers = Workers()
     health = Health(workers.take)
-    health.begin("digits", "1.1.0")
     workers.windows = [told(7, 2)]
     health.drain()
     assert health.seen("digits", "1.1.0").requests == 7

@@ -66,6 +66,7 @@ def test_a_first_version_is_deployed(world: World) -> None:
 
 def test_a_second_version_goes_into_the_other_slot_and_the_first_stays_good(world: World) -> None:
     deployed(deployed(world), "1.1.0", "d2")
+    assert world.forgotten == [("digits", ""), ("digits", "1.0.0")], "counted anew before the new one answers"
     table = read_slot_table(world.slots())
     assert (table.active, table.b.version, table.b.good) == ("b", "1.1.0", True)
     assert (table.a.version, table.a.good) == ("1.0.0", True)
