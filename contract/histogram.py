@@ -33,7 +33,7 @@ class LatencyHistogram(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         count: Number of durations.
         sum_s: Their sum in seconds.
-        buckets: Bucket index (0 to BUCKET_COUNT - 1) to count.
+        buckets: Bucket index (0 to 71) to count.
     """
 
     count: int = 0
