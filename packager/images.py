@@ -50,6 +50,11 @@ class ImageSet:
     folders: tuple[str, ...]
     sha256: str
 
+    @property
+    def digests(self) -> tuple[bytes, ...]:
+        """N digests over decoded pixels: equal for the same picture under another name or in another file format."""
+        return tuple(hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in self.pixels)
+
 
 def list_images(folder: Path, purpose: str) -> list[ImageFile]:
     """List ``<image>`` and ``<class>/<image>`` in the order of their names; hidden files are left out.

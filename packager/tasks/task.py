@@ -1,0 +1,101 @@
+"""What the gate needs of a task: samples, a score for each, and the metric over many.
+
+PURE. Rules:
+
+1. A task is bound to its evaluation samples. The runner asks for inputs, runs a model, hands the outputs back, and
+   gets one row of scores a sample. Rows are all that is kept; they hold whatever the metric is computed from.
+2. The metric is a function of how often each sample counts. Once each is the point estimate; a bootstrap counts them
+   as they were drawn, all draws in one call.
+3. A metric is 0 to 1, and more is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+"""(N, ...): row by row what the metric is computed from. Classification: (N,), 1 for right and 0 for wrong;
+segmentation: (N, 2, classes) intersections and unions; and so on. A row of a useless output is NaN-free too: wrong."""
+Counts = npt.NDArray[np.float64]
+"""(R, N): how often each sample counts, in each of R draws."""
+
+
+class Task(Protocol):
+    """A task bound to its evaluation samples.
+
+    A module of ``packager.tasks`` has one class that implements it and one function that reads a folder into it.
+    """
+
+    @property
+    def metric(self) -> str:
+        """Its name in manifests, reports and error texts, for example ``accuracy``."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the samples and what is true of them; equal digests make two runs comparable."""
+        ...
+
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """N digests, each over the content of one sample; equal ones are the same picture, sound or row."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes that ``per_class`` tells of, in its order; empty where the task has none."""
+        ...
+
+    @property
+    def strata(self) -> npt.NDArray[np.int64]:
+        """(N,) which kind each sample is of; golden samples are spread over the kinds. All 0 where there are none."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def inputs(self, positions: Sequence[int]) -> Floats:
+        """The model's input for these samples, (positions, ...) float32 real values without a batch dimension."""
+        ...
+
+    def score(self, outputs: Sequence[Floats], positions: Sequence[int]) -> Scores:
+        """Judge outputs.
+
+        Args:
+            outputs: One array per output of the model, (positions, ...) float32 real values; may hold NaN and
+                infinities, which count as wrong.
+            positions: Which samples they are for.
+
+        Returns:
+            (positions, ...) scores.
+        """
+        ...
+
+    def margin(self, outputs: Sequence[Floats]) -> Floats:
+        """(positions,) float32: by how much an output may move before the answer changes, at least half as far.
+
+        Classification: the best score's lead. Infinite where a task has no such point.
+        """
+        ...
+
+    def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
+        """The metric of each draw.
+
+        Args:
+            scores: (N, ...) over all samples.
+            counts: (R, N) how often each counts; a row's sum is above 0.
+
+        Returns:
+            (R,) 0 to 1.
+        """
+        ...
+
+    def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
+        """The metric of each class, (classes,) 0 to 1; NaN for a class that no sample is of."""
+        ...
