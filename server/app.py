@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-from contract.errors import LitefleetError, ServerUnavailableError
+from contract.errors import LitefleetError, ServerUnavailableError, StorageError
 from contract.topics import Kind, Topics
 from server.api.application import create_application
 from server.api.releases import ReleaseStores, add_missing_rows
@@ -169,11 +169,12 @@ class Server:
         desired = DesiredSender(storage, bridge)
         rollouts = RolloutService(storage, desired.send)
         driver = RolloutDriver(rollouts.advance_all, desired.send_all, self._crashed)
+        # The batcher ends before the connection: what it has is committed and acknowledged, and it never waits.
+        cleanup.callback(bridge.stop)
         for part in (driver, batcher):
             cleanup.callback(part.stop)
             part.start()
         bridge.start(CONNECT_TIMEOUT_S)
-        cleanup.callback(bridge.stop)
         return bridge, rollouts
 
     def _keep_house(self, storage: Storage, tuf: TufRepository, cleanup: contextlib.ExitStack) -> None:
@@ -201,8 +202,12 @@ def _keep_house_once(storage: Storage, tuf: TufRepository, config: ServerConfig)
 
 
 def _note_no_connections(storage: Storage) -> None:
-    with storage.write() as rows:
-        rows.devices.set_all_offline()
+    try:
+        with storage.write() as rows:
+            rows.devices.set_all_offline()
+    except StorageError as error:
+        # The broker is needed all the more; devices that do not come back look online until the disk works.
+        logger.error("devices are not noted as offline: %s", error.summary())  # noqa: TRY400 - no bug
 
 
 def _ready(config: ServerConfig, program: BrokerProgram) -> Ready:

@@ -11,14 +11,24 @@ import dataclasses
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime, timezone
 
 from contract.deployment import Reason, State
 from contract.errors import NotFoundError
 from contract.messages import DesiredModel
 from server.rollout.desired import is_busy, runs_version, with_model, without_model
-from server.rollout.engine import Accept, Action, Assign, End, SetBack, Standing, Withdraw, decide
+from server.rollout.engine import (
+    Accept,
+    Action,
+    Assign,
+    End,
+    SetBack,
+    Standing,
+    Withdraw,
+    current_phase,
+    decide,
+)
 from server.rollout.orders import RolloutOrder, desired_document, place_order, wanted_model
 from server.storage.repository import Rows, Storage
 from server.storage.rollouts import DeploymentRecord, RolloutRecord
@@ -103,10 +113,7 @@ def _step(rows: Rows, rollout_id: str, changed: set[str]) -> tuple[Action, ...]:
     if rollout is None:
         raise NotFoundError(f"there is no rollout {rollout_id!r}")
     deployments = {entry.device: entry for entry in rows.rollouts.deployments(rollout_id)}
-    online = rows.devices.online()
-    standings = [
-        _standing(rows, rollout, entry, is_online=entry.device in online) for entry in deployments.values()
-    ]
+    standings = _standings(rows, rollout, deployments.values())
     actions = decide(rollout.state, standings, is_stop_wanted=rollout.stop_wanted)
     for action in actions:
         if isinstance(action, End):
@@ -117,21 +124,34 @@ def _step(rows: Rows, rollout_id: str, changed: set[str]) -> tuple[Action, ...]:
     return actions
 
 
-def _standing(
-    rows: Rows, rollout: RolloutRecord, deployment: DeploymentRecord, *, is_online: bool
-) -> Standing:
-    is_open = deployment.state is None
-    return Standing(
-        device=deployment.device,
-        phase=deployment.phase,
-        state=deployment.state,
-        reason=deployment.reason,
-        ended_at=deployment.ended_at,
-        is_set_back=deployment.is_set_back,
-        is_online=is_online,
-        runs_version=is_open
-        and runs_version(rows.devices.reported(deployment.device), rollout.model, rollout.version),
-    )
+def _standings(
+    rows: Rows, rollout: RolloutRecord, deployments: Collection[DeploymentRecord]
+) -> list[Standing]:
+    online = rows.devices.online()
+    standings = [
+        Standing(
+            device=entry.device,
+            phase=entry.phase,
+            state=entry.state,
+            reason=entry.reason,
+            ended_at=entry.ended_at,
+            is_set_back=entry.is_set_back,
+            is_online=entry.device in online,
+        )
+        for entry in deployments
+    ]
+    # What a device reports is read only where it matters: before it is assigned.
+    phase = current_phase(standings)
+    return [
+        dataclasses.replace(each, runs_version=_runs_version(rows, rollout, each.device))
+        if each.state is None and each.phase == phase
+        else each
+        for each in standings
+    ]
+
+
+def _runs_version(rows: Rows, rollout: RolloutRecord, device: str) -> bool:
+    return runs_version(rows.devices.reported(device), rollout.model, rollout.version)
 
 
 def _perform(

@@ -23,6 +23,9 @@ from contract.errors import StorageError
 
 BUSY_TIMEOUT_MS = 10_000
 """How long another process (a backup) may hold the database before a write fails."""
+POOLED = 5
+AT_ONCE = 60
+"""Connections at once: more than the HTTP server has threads (40, anyio's default), so that none waits for one."""
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _WRITE = "litefleet_write"
 
@@ -43,13 +46,19 @@ class Database:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise StorageError(f"database {path} cannot be opened: {error.strerror}") from error
-        self._engine = create_engine(URL.create("sqlite", database=str(path)), isolation_level=None)
+        self._engine = create_engine(
+            URL.create("sqlite", database=str(path)), pool_size=POOLED, max_overflow=AT_ONCE - POOLED
+        )
         event.listen(self._engine, "connect", _set_pragmas)
         event.listen(self._engine, "begin", _begin)
         self._writing = self._engine.execution_options(**{_WRITE: True})
         self._writer = threading.Lock()
-        with self.write() as connection:
-            _migrate(connection)
+        try:
+            with self.write() as connection:
+                _migrate(connection)
+        except BaseException:
+            self.close()
+            raise
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -98,6 +107,7 @@ def _wrapped() -> Iterator[None]:
 
 def _set_pragmas(connection: Any, record: object) -> None:
     del record
+    connection.isolation_level = None  # the driver begins nothing by itself; ``_begin`` does
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
     cursor.execute("PRAGMA journal_mode = WAL")
@@ -107,6 +117,6 @@ def _set_pragmas(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    # The driver's own BEGIN is off: a write transaction takes its lock at once instead of failing half-way.
+    # A write transaction takes its lock at once instead of failing half-way.
     writes = connection.get_execution_options().get(_WRITE, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import subprocess
 from collections.abc import Iterator
@@ -53,6 +54,12 @@ def test_only_the_right_password_is_let_in(any_broker: Fleet) -> None:
     assert refused(dataclasses.replace(access, password=""))
     assert refused(dataclasses.replace(access, id="unknown"))
     assert not refused(access)
+
+
+def test_devices_added_at_the_same_time_are_all_let_in_at_once(any_broker: Fleet) -> None:
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        added = list(pool.map(any_broker.enrol, [f"ac-many-{index}" for index in range(8)]))
+        assert not any(pool.map(refused, added))
 
 
 def test_a_device_gets_nothing_of_another_and_nothing_to_it(any_broker: Fleet) -> None:

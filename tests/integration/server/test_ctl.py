@@ -121,6 +121,22 @@ def test_watching_a_rollout_that_stops_says_why_and_exits_with_1(fleet: Fleet) -
     ]
 
 
+def test_on_a_terminal_the_rollout_is_drawn_anew_until_its_end(fleet: Fleet) -> None:
+    fleet.connect("ctl-t")
+    rollout = fleet.start_rollout("1.0.0", devices=["ctl-t"])
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    server = ("--server", fleet.server.url, "--token-file", str(fleet.server.operator_token_file))
+    command = [sys.executable, "-c", "from server.ctl import main; main()", *server, "watch", rollout]
+    ours, theirs = os.openpty()
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        assert process.wait(TIMEOUT_S) == 0
+    drawn = os.read(ours, 65536).decode()
+    os.close(ours)
+    assert f"rollout {rollout}: digits 1.0.0 succeeded" in drawn
+    assert "ctl-t" in drawn
+
+
 def test_a_rollout_is_stopped(fleet: Fleet) -> None:
     fleet.enrol("ctl-e")
     rollout = fleet.start_rollout("1.0.0", devices=["ctl-e"])

@@ -151,6 +151,9 @@ def test_broker_killed_comes_back_and_the_rollout_ends(fleet: Fleet) -> None:
     wait_until(lambda: any(device._held for device in devices), what="the canary fetches")
     broker = fleet.server.broker_pid()
     os.kill(broker, signal.SIGKILL)
+    wait_until(
+        lambda: fleet.server.api("GET", "/healthz", role=None)["status"] == "degraded", what="the loss"
+    )
     wait_until(lambda: fleet.server.broker_pid() != broker, what="a new broker")
     for device in devices:
         device.let_go()
