@@ -77,7 +77,9 @@ class Clients:
         return len(self._clients)
 
     def accept(self) -> None:
-        """Take one new client, or tell it that there are too many."""
+        """Take one new client, or tell it that there are too many; nothing while draining."""
+        if self._is_draining:
+            return
         try:
             connection, _ = self._listener.accept()
         except OSError:
@@ -97,16 +99,12 @@ class Clients:
 
     def serve(self, descriptor: int) -> None:
         """Deal with one frame of a client that has something to say."""
-        client = self._clients.get(descriptor)
-        if client is None:
-            return  # dropped by an event of the same round
+        client = self._clients[descriptor]
         try:
             if client.area is None:
                 self._attach(client)
             else:
                 self._answer(client, client.area)
-        except (BlockingIOError, InterruptedError):
-            return
         except OSError:
             self._drop(client)
         except (MessageError, InputError) as error:
@@ -212,9 +210,8 @@ def _failure(error: LitefleetError, sequence: int = 0, *, is_draining: bool = Fa
 
 def _descriptors(extras: list[tuple[int, int, bytes]]) -> list[int]:
     found = array.array("i")
-    for level, kind, content in extras:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            found.frombytes(content[: len(content) - len(content) % found.itemsize])
+    for _, _, content in extras:  # no socket option asks the kernel for anything but SCM_RIGHTS
+        found.frombytes(content[: len(content) - len(content) % found.itemsize])
     return list(found)
 
 

@@ -157,8 +157,6 @@ class Connection:
                 self._socket.send(frame)
             else:
                 self._socket.sendmsg([frame], extras)
-        except BlockingIOError as error:
-            raise self._late() from error
         except OSError as error:
             raise WorkerGoneError(f"the worker of {self._name} is gone: {error}") from error
 

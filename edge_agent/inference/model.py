@@ -161,8 +161,7 @@ class LoadedModel:
             ManifestError: It is no golden artifact.
         """
         began = time.perf_counter()
-        golden = self._slot.manifest.golden
-        assert golden is not None  # noqa: S101 - load_slot checked that the manifest is complete
+        golden = self._slot.golden
         specs = self._slot.manifest.inputs
         cases = golden_cases(
             self._slot.load_golden(),

@@ -72,19 +72,16 @@ class WorkerProcess:
         os.set_blocking(self.output, False)
         self._kept = b""
 
-    def tell(self, message: control.ToWorker) -> bool:
-        """Send without waiting; False when the worker is gone or does not read."""
-        try:
+    def tell(self, message: control.ToWorker) -> None:
+        """Send without waiting; lost when the worker is gone or does not read, which shows in other ways."""
+        with contextlib.suppress(OSError):
             self.channel.send(control.encode_control(message))
-        except OSError:
-            return False
-        return True
 
     def receive(self) -> control.FromWorker | None:
-        """What the worker says; None when it has closed its side.
+        """What the worker says, once the channel is readable; None when the worker has closed its side.
 
         Raises:
-            BlockingIOError: Nothing to read after all.
+            MessageError: It cannot be understood.
         """
         try:
             record = self.channel.recv(control.RECORD_MAX_BYTES)

@@ -178,12 +178,12 @@ class Roster:
                 worker.asked_at = None
                 self._keep(worker, message)
                 self.changed.notify_all()
-            elif worker.role is not Role.RESTARTING:
-                worker.inbox.put(message)
-            elif isinstance(message, control.Ready):
+            elif worker.role is Role.RESTARTING and isinstance(message, control.Ready):
                 self._restarted(worker, message)
-            elif isinstance(message, control.Failed):
+            elif worker.role is Role.RESTARTING and isinstance(message, control.Failed):
                 worker.last_words = control.error_of(message).summary()
+            else:
+                worker.inbox.put(message)
 
     def ended(self, key: int, ending: Ending) -> None:
         """A worker ended and was reaped."""
@@ -243,8 +243,7 @@ class Roster:
                 continue
             worker.role = Role.DRAINING
             worker.kill_at = time.monotonic() + self._limits.drain_s + self._limits.end_s
-            if not worker.process.tell(control.Drain(grace_s=self._limits.drain_s)):
-                worker.process.order_end()
+            worker.process.tell(control.Drain(grace_s=self._limits.drain_s))
         self._supervisor.wake()
 
     def _keep(self, worker: Worker, window: control.Window) -> None:

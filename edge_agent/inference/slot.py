@@ -14,7 +14,15 @@ import msgspec
 
 from contract.bundle import digest_of
 from contract.errors import DigestError, ManifestError, StorageError
-from contract.manifest import MANIFEST_MAX_BYTES, Artifact, Manifest, Variant, check_built, parse_manifest
+from contract.manifest import (
+    MANIFEST_MAX_BYTES,
+    Artifact,
+    Golden,
+    Manifest,
+    Variant,
+    check_built,
+    parse_manifest,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,11 +45,13 @@ class Slot:
     Attributes:
         folder: Where it is.
         manifest: Complete (``check_built`` passed).
+        golden: Its self-test data.
         variant: The one that was chosen for this board.
     """
 
     folder: Path
     manifest: Manifest
+    golden: Golden
     variant: Variant
 
     def model_path(self) -> Path:
@@ -63,10 +73,7 @@ class Slot:
         """
         import numpy as np
 
-        golden = self.manifest.golden
-        if golden is None:
-            raise ManifestError(f"{self.manifest.model} {self.manifest.version} has no golden inputs")
-        path = self._checked(golden.artifact)
+        path = self._checked(self.golden.artifact)
         try:
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
@@ -102,9 +109,10 @@ def load_slot(folder: Path) -> Slot:
         chosen = msgspec.json.decode(_read(folder / VARIANT_FILE, _VARIANT_MAX_BYTES), type=_Chosen)
     except msgspec.DecodeError as error:
         raise ManifestError(f"{folder / VARIANT_FILE} cannot be read: {error}") from error
+    assert manifest.golden is not None  # noqa: S101 - check_built insists on it
     for variant in manifest.variants:
         if variant.name == chosen.name:
-            return Slot(folder, manifest, variant)
+            return Slot(folder, manifest, manifest.golden, variant)
     raise ManifestError(f"{folder}: the manifest has no variant {chosen.name[:80]!r}")
 
 

@@ -122,8 +122,6 @@ class Supervisor:
     def _listen(self, key: int, process: WorkerProcess) -> None:
         try:
             message = process.receive()
-        except BlockingIOError:
-            return
         except MessageError:
             _LOG.exception("worker process %d does not speak our language, it is ended", process.pid)
             message = None

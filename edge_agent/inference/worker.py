@@ -51,7 +51,7 @@ class Worker:
                 for descriptor, _ in self._wait():
                     if descriptor == channel:
                         self._obey()
-                    elif descriptor == listener and self._drain_ends is None:
+                    elif descriptor == listener:
                         self._clients.accept()
                     else:
                         self._clients.serve(descriptor)
@@ -96,7 +96,7 @@ class Worker:
             self._tell(self._counts.take_window())
         elif isinstance(order, control.SelfTest):
             self._tell(_self_test(self._model))
-        elif self._drain_ends is None:
+        else:
             self._clients.drain()
             self._drain_ends = time.monotonic() + order.grace_s
 

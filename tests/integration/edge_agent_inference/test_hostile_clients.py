@@ -8,26 +8,43 @@ import fcntl
 import mmap
 import os
 import random
+import select
+import signal
 import socket
 import struct
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from contract.errors import AgentUnavailableError, InferenceError, MessageError
+from contract.errors import AgentUnavailableError, DeadlineError, InferenceError, MessageError
 from contract.tensor import DType
 from edge_agent import connect
 from edge_agent.inference import protocol
 from edge_agent.inference.clients import MAX_CLIENTS
-from edge_agent.inference.pool import Crash, Pool
+from edge_agent.inference.pool import Crash, WorkerHandle
 from edge_agent.inference.protocol import Failure, Request, Welcome
-from tests.support.inference_slots import images_of, is_running, serve, wait_until
+from tests.support.inference_slots import (
+    a_pool,
+    a_slot,
+    images_of,
+    is_running,
+    serve,
+    short_folder,
+    wait_until,
+)
 
 SEALED = fcntl.F_SEAL_SHRINK
+
+
+class Victim(NamedTuple):
+    run_dir: Path
+    handle: WorkerHandle
+    crashes: list[Crash]
 
 
 class Raw:
@@ -68,21 +85,26 @@ def a_memfd(size: int, seals: int = SEALED) -> Iterator[int]:
         os.close(descriptor)
 
 
+@pytest.fixture(scope="module")
+def victim() -> Iterator[Victim]:
+    """One worker for all the tests of this file: what does not kill it must not weaken it either."""
+    with short_folder() as folder, a_pool(folder) as (pool, crashes):
+        yield Victim(folder, serve(pool), crashes)
+
+
 @pytest.fixture
-def served(pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path) -> Iterator[Callable[[], Raw]]:
+def served(victim: Victim) -> Iterator[Callable[[], Raw]]:
     """Connects hostile clients; at the end the same worker must still answer an honest one."""
-    pool, crashes = pool_and_crashes
-    handle = serve(pool)
     raws: list[Raw] = []
 
     def connect_raw() -> Raw:
-        raws.append(Raw(run_dir))
+        raws.append(Raw(victim.run_dir))
         return raws[-1]
 
     def open_in_worker() -> int:
-        return sum(1 for _ in Path(f"/proc/{handle.pid}/fd").iterdir())
+        return sum(1 for _ in Path(f"/proc/{victim.handle.pid}/fd").iterdir())
 
-    with connect(run_dir).model("digits") as honest:
+    with connect(victim.run_dir).model("digits") as honest:
         assert honest.infer(images_of(2)[0]).label == "2"
         before = open_in_worker()
         yield connect_raw
@@ -90,8 +112,8 @@ def served(pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path) -> Iterato
         for raw in raws:
             raw.socket.close()
         wait_until(lambda: open_in_worker() == before, "the worker closing everything")
-    assert crashes == []
-    assert is_running(handle.pid)
+    assert victim.crashes == []
+    assert is_running(victim.handle.pid)
 
 
 Served = Callable[[], Raw]
@@ -276,7 +298,7 @@ def test_a_client_that_asks_and_never_reads_is_dropped(served: Served) -> None:
 
 
 def test_a_client_that_leaves_at_any_moment_is_forgotten(served: Served) -> None:
-    for moment in range(4):
+    for moment in range(6):
         raw = served()
         with a_memfd(raw.welcome.tensor_bytes) as descriptor:
             if moment >= 1:
@@ -288,20 +310,53 @@ def test_a_client_that_leaves_at_any_moment_is_forgotten(served: Served) -> None
                 raw.receive()
             if moment >= 3:
                 raw.socket.send(protocol.encode_request(Request(1)))
+            if moment >= 4:
+                select.select([raw.socket], [], [], 10)  # the answer is there, and stays unread
         raw.socket.close()
 
 
 def test_more_clients_than_a_worker_takes_are_told_and_may_come_when_one_leaves(
-    served: Served, run_dir: Path
+    served: Served, victim: Victim
 ) -> None:
     raws = [served() for _ in range(MAX_CLIENTS - 1)]  # the honest one is there already
 
     with pytest.raises(AgentUnavailableError, match=f"{MAX_CLIENTS} clients"):
-        connect(run_dir).model("digits", wait_s=0.1)
+        connect(victim.run_dir).model("digits", wait_s=0.1)
 
     raws[0].socket.close()
-    with connect(run_dir).model("digits", wait_s=10) as model:
+    with connect(victim.run_dir).model("digits", wait_s=10) as model:
         assert model.infer(images_of(5)[0]).label == "5"
+
+
+def test_more_clients_than_wait_in_line_are_let_in_one_after_the_other(victim: Victim) -> None:
+    os.kill(victim.handle.pid, signal.SIGSTOP)
+    queue = [socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(MAX_CLIENTS + 1)]
+    for waiting in queue:
+        waiting.connect(str(victim.run_dir / "digits.sock"))
+
+    with pytest.raises(DeadlineError):
+        connect(victim.run_dir).model("digits")
+
+    for waiting in queue:
+        waiting.close()
+    os.kill(victim.handle.pid, signal.SIGCONT)
+    with connect(victim.run_dir).model("digits", wait_s=10) as model:
+        assert model.infer(images_of(5)[0]).label == "5"
+
+
+def test_an_image_for_a_model_that_takes_none_is_refused(run_dir: Path, tmp_path: Path) -> None:
+    with a_pool(run_dir) as (pool, _):
+        serve(pool, slot=a_slot(tmp_path / "slot", preprocessing=None))
+        raw = Raw(run_dir)
+        with a_memfd(raw.welcome.tensor_bytes + 64) as descriptor:
+            assert protocol.parse_attached(raw.attach(descriptor)) is None
+        raw.socket.send(protocol.encode_request(Request(1, 8, 8, 1)))
+
+        failure = protocol.parse_answer(raw.receive())
+
+        raw.socket.close()
+    assert isinstance(failure, Failure)
+    assert "takes tensors, not images" in failure.message
 
 
 def test_noise_never_stops_the_worker(served: Served) -> None:
@@ -368,22 +423,31 @@ def test_something_else_in_a_workers_place_is_no_worker(run_dir: Path) -> None:
 
 def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path) -> None:
     no = protocol.encode_failure(Failure(code="input", message="not that"))
-    with an_impostor(run_dir, a_greeting(), no), connect(run_dir).model("digits") as model:
-        with pytest.raises(AgentUnavailableError, match="not that"):
-            model.infer(np.zeros(1, np.float32))
+    with (
+        an_impostor(run_dir, a_greeting(), no),
+        connect(run_dir).model("digits") as model,
+        pytest.raises(AgentUnavailableError, match="not that"),
+    ):
+        model.infer(np.zeros(1, np.float32))
 
 
 def test_an_answer_to_another_request_is_not_taken(run_dir: Path) -> None:
     stale = protocol.encode_result(77, 0.1, [], is_draining=False)
-    with an_impostor(run_dir, a_greeting(), protocol.encode_attached(), stale):
-        with connect(run_dir).model("digits") as model, pytest.raises(MessageError, match="request 77"):
-            model.infer(np.zeros(1, np.float32))
+    with (
+        an_impostor(run_dir, a_greeting(), protocol.encode_attached(), stale),
+        connect(run_dir).model("digits") as model,
+        pytest.raises(MessageError, match="request 77"),
+    ):
+        model.infer(np.zeros(1, np.float32))
 
 
 def test_a_worker_that_ends_on_every_request_is_given_up(run_dir: Path) -> None:
-    with an_impostor(run_dir, a_greeting(), protocol.encode_attached()):
-        with connect(run_dir).model("digits") as model, pytest.raises(InferenceError, match="ended 3 times"):
-            model.infer(np.zeros(1, np.float32))
+    with (
+        an_impostor(run_dir, a_greeting(), protocol.encode_attached()),
+        connect(run_dir).model("digits") as model,
+        pytest.raises(InferenceError, match="ended 3 times"),
+    ):
+        model.infer(np.zeros(1, np.float32))
 
 
 def test_an_agent_that_is_gone_while_its_model_is_opened_is_told(run_dir: Path) -> None:

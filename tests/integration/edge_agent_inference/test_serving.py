@@ -35,11 +35,13 @@ from tests.support.inference_slots import (
     START_S,
     VARIANT,
     a_float_slot,
+    a_pool,
     a_slot,
     children,
     images_of,
     is_running,
     serve,
+    short_folder,
     spec_of,
     tensor_of,
     wait_until,
@@ -53,8 +55,22 @@ def model(pool: Pool, run_dir: Path) -> Iterator[Model]:
         yield opened
 
 
-def test_an_image_is_answered_with_label_score_and_version(model: Model) -> None:
-    answer = model.infer(images_of(7)[0])
+@pytest.fixture(scope="module")
+def shared_run_dir() -> Iterator[Path]:
+    """Where one worker of digits 1.0.0 serves all tests that only ask."""
+    with short_folder() as folder, a_pool(folder) as (pool, _):
+        serve(pool)
+        yield folder
+
+
+@pytest.fixture
+def asked(shared_run_dir: Path) -> Iterator[Model]:
+    with connect(shared_run_dir).model("digits") as opened:
+        yield opened
+
+
+def test_an_image_is_answered_with_label_score_and_version(asked: Model) -> None:
+    answer = asked.infer(images_of(7)[0])
 
     assert (answer.label, answer.index) == ("7", 7)
     assert answer.score is not None
@@ -66,51 +82,51 @@ def test_an_image_is_answered_with_label_score_and_version(model: Model) -> None
     assert answer.outputs["probabilities"].argmax() == 7
 
 
-def test_the_models_own_tensor_gives_the_same_answer_as_the_image(model: Model) -> None:
+def test_the_models_own_tensor_gives_the_same_answer_as_the_image(asked: Model) -> None:
     image = images_of(4)[0]
 
     assert np.array_equal(
-        model.infer(tensor_of(image)).outputs["probabilities"], model.infer(image).outputs["probabilities"]
+        asked.infer(tensor_of(image)).outputs["probabilities"], asked.infer(image).outputs["probabilities"]
     )
-    assert model.infer({"image": tensor_of(image)}).label == "4"
+    assert asked.infer({"image": tensor_of(image)}).label == "4"
 
 
-def test_every_digit_is_told_from_the_others(model: Model) -> None:
-    answers = [model.infer(image).label for digit in range(10) for image in images_of(digit, 5)]
+def test_every_digit_is_told_from_the_others(asked: Model) -> None:
+    answers = [asked.infer(image).label for digit in range(10) for image in images_of(digit, 5)]
 
     assert sum(label == str(place // 5) for place, label in enumerate(answers)) >= 49
 
 
-def test_an_answer_belongs_to_the_caller(model: Model) -> None:
-    first = model.infer(images_of(1)[0]).outputs["probabilities"]
+def test_an_answer_belongs_to_the_caller(asked: Model) -> None:
+    first = asked.infer(images_of(1)[0]).outputs["probabilities"]
     before = first.copy()
 
-    model.infer(images_of(8)[0])
+    asked.infer(images_of(8)[0])
 
     assert np.array_equal(first, before)
 
 
-def test_an_image_of_another_size_and_colour_is_brought_to_the_models(model: Model) -> None:
+def test_an_image_of_another_size_and_colour_is_brought_to_the_models(asked: Model) -> None:
     small = Image.fromarray(images_of(3)[0])
     large = np.asarray(small.resize((640, 480), Image.Resampling.BILINEAR).convert("RGB"))
 
-    answer = model.infer(large)
+    answer = asked.infer(large)
 
     assert answer.label == "3"
-    assert model.infer(np.asarray(small)).label == "3"
+    assert asked.infer(np.asarray(small)).label == "3"
 
 
-def test_an_image_larger_than_the_last_one_gets_its_room(model: Model) -> None:
+def test_an_image_larger_than_the_last_one_gets_its_room(asked: Model) -> None:
     for side in (8, 300, 2000, 64):
-        assert model.infer(np.zeros((side, side), np.uint8)).index is not None
+        assert asked.infer(np.zeros((side, side), np.uint8)).index is not None
 
 
-def test_a_wrong_tensor_is_refused_with_what_the_model_takes(model: Model) -> None:
+def test_a_wrong_tensor_is_refused_with_what_the_model_takes(asked: Model) -> None:
     with pytest.raises(InputError) as caught:
-        model.infer(np.zeros((1, 9, 8, 1), np.float32))
+        asked.infer(np.zeros((1, 9, 8, 1), np.float32))
 
     assert "must be (1, 8, 8, 1) float32" in caught.value.summary()
-    assert model.infer(images_of(2)[0]).label == "2"
+    assert asked.infer(images_of(2)[0]).label == "2"
 
 
 def test_a_tensor_with_nan_is_refused_by_the_worker_and_not_counted(model: Model, pool: Pool) -> None:
@@ -214,11 +230,11 @@ def test_mean_and_std_are_the_manifests(pool: Pool, run_dir: Path, tmp_path: Pat
         assert np.allclose(model.infer(image).outputs["probabilities"], plain, atol=1e-5)
 
 
-def test_several_applications_ask_at_once(model: Model, run_dir: Path) -> None:
+def test_several_applications_ask_at_once(shared_run_dir: Path) -> None:
     labels: list[set[str | None]] = [set() for _ in range(8)]
 
     def ask(digit: int) -> None:
-        with connect(run_dir).model("digits") as own:
+        with connect(shared_run_dir).model("digits") as own:
             labels[digit] = {own.infer(images_of(digit)[0]).label for _ in range(50)}
 
     threads = [threading.Thread(target=ask, args=(digit,)) for digit in range(8)]
@@ -230,11 +246,11 @@ def test_several_applications_ask_at_once(model: Model, run_dir: Path) -> None:
     assert labels == [{str(digit)} for digit in range(8)]
 
 
-def test_threads_may_share_a_model(model: Model) -> None:
+def test_threads_may_share_a_model(asked: Model) -> None:
     labels: list[set[str | None]] = [set() for _ in range(4)]
 
     def ask(digit: int) -> None:
-        labels[digit] = {model.infer(images_of(digit)[0]).label for _ in range(50)}
+        labels[digit] = {asked.infer(images_of(digit)[0]).label for _ in range(50)}
 
     threads = [threading.Thread(target=ask, args=(digit,)) for digit in range(4)]
     for thread in threads:
@@ -296,9 +312,9 @@ def test_a_name_that_no_model_can_have_is_refused(run_dir: Path) -> None:
 
 
 def test_the_run_folder_comes_from_the_environment(
-    model: Model, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+    shared_run_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LITEFLEET_RUN_DIR", str(run_dir))
+    monkeypatch.setenv("LITEFLEET_RUN_DIR", str(shared_run_dir))
     with connect() as agent:
         assert agent.model("digits").infer(images_of(2)[0]).label == "2"
 
@@ -332,20 +348,20 @@ def test_a_worker_that_does_not_greet_is_waited_for_until_the_deadline(
     os.kill(handle.pid, signal.SIGCONT)
 
 
-def test_a_user_without_the_right_is_told(model: Model, run_dir: Path) -> None:
-    run_dir.chmod(0o700)
+def test_a_user_without_the_right_is_told(shared_run_dir: Path) -> None:
+    shared_run_dir.chmod(0o700)
     is_root = os.geteuid() == 0
     if is_root:
         os.seteuid(65534)
     else:
-        run_dir.chmod(0)
+        shared_run_dir.chmod(0)
     try:
         with pytest.raises(AccessError, match="may not use") as caught:
-            connect(run_dir).model("digits")
+            connect(shared_run_dir).model("digits")
     finally:
         if is_root:
             os.seteuid(0)
-        run_dir.chmod(0o700)
+        shared_run_dir.chmod(0o700)
     assert "group" in caught.value.remedy
 
 
@@ -354,11 +370,11 @@ def test_a_run_folder_too_long_for_a_socket_is_told() -> None:
         connect("/tmp/" + "x" * 200).model("digits")  # noqa: S108 - nothing is made there
 
 
-def test_sockets_are_for_owner_and_group_only(model: Model, run_dir: Path) -> None:
-    (socket_path,) = (run_dir / "w").iterdir()
+def test_sockets_are_for_owner_and_group_only(shared_run_dir: Path) -> None:
+    (socket_path,) = (shared_run_dir / "w").iterdir()
 
     assert socket_path.stat().st_mode & 0o777 == 0o660
-    assert (run_dir / "w").stat().st_mode & 0o007 == 0
+    assert (shared_run_dir / "w").stat().st_mode & 0o007 == 0
 
 
 def test_the_main_process_needs_no_numpy() -> None:
