@@ -1,7 +1,7 @@
 """The agent's main process: the only place where its parts meet.
 
 Guarantees: one agent per state folder; every model that can answer does so before the first connection is tried; the
-process ends within ENDING_S of SIGTERM or SIGINT, whatever its parts are doing. It imports no numpy and no runtime.
+process ends within ten seconds of SIGTERM or SIGINT, whatever its parts are doing. It imports no numpy and no runtime.
 
 Threads: this module's ``Agent.run`` is the main thread: it owns the outbox and the sources. The session's thread drives
 MQTT and leaves what it receives in the mailbox. The runner's thread owns models, slots and deployments. The pool has
@@ -57,8 +57,9 @@ from edge_agent.update.models import Models
 from edge_agent.update.runner import Runner
 from firmware_profiles import load_profile
 
-ENDING_S = 10.0
 _TICK_S = 1.0
+_UNSAVED_MAX = 1000
+"""Most windows held in memory while the disk cannot be written."""
 _POOL_END_S = 4.0
 _THREAD_END_S = 2.0
 
@@ -127,6 +128,7 @@ class Agent:
             undo.pop_all()
         self._health = Health(self._pool.take_windows)
         self._idle = IdleMerger()
+        self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
         self._window_s = config.telemetry.window_s
         self._next_window_s = 0.0
@@ -272,7 +274,9 @@ class Agent:
                 self._set_log_level(message.log_level)
 
     def _gather(self, windows: list[TelemetryWindow]) -> None:
-        dropped = self._outbox.add(windows)
+        self._unsaved = [*self._unsaved, *windows][-_UNSAVED_MAX:]
+        dropped = self._outbox.add(self._unsaved)
+        self._unsaved = []
         if dropped:
             self._send_event(EventKind.TELEMETRY_DROPPED, f"{dropped} windows, the oldest ones")
 

@@ -19,7 +19,6 @@ CONFIG_OPTION = click.option(
     required=True,
     help="The agent.toml that 'litefleet devices add' wrote.",
 )
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
 @click.group(cls=LitefleetGroup)
@@ -45,7 +44,7 @@ def run(config_path: Path, *, print_config: bool) -> None:
         return
     from edge_agent.app import run_agent
 
-    set_log_level("INFO")
+    set_log_level("info")
     run_agent(
         config, on_ready=lambda: click.echo(f"agent {config.device.id} ready"), set_log_level=set_log_level
     )
@@ -66,7 +65,6 @@ def status(config_path: Path, *, as_json: bool) -> None:
 
 
 def set_log_level(level: str) -> None:
-    """Set how much the agent logs; an unknown level is ignored."""
-    if level.upper() in LOG_LEVELS:
-        for name in ("edge_agent", "contract"):
-            logging.getLogger(name).setLevel(level.upper())
+    """Set from which level on the agent's own log lines are written."""
+    for name in ("edge_agent", "contract"):
+        logging.getLogger(name).setLevel(level.upper())

@@ -1,7 +1,8 @@
 """Collects what workers did: one collection, several readers.
 
 Guarantees: every window that a worker tells reaches the telemetry exactly once, however often a trial looks meanwhile;
-a trial sees everything from the moment before its version first answered. Thread-safe: the runner, the pool's supervisor and the app come here.
+a trial sees everything from the moment before its version first answered. Thread-safe: the runner, the pool's
+supervisor and the app come here.
 """
 
 from __future__ import annotations

@@ -123,6 +123,18 @@ class Actions:
             return self._fetcher.fetch(job, interest.progress, interest.is_gone)
         except TransientError as error:
             return error
+        except StorageError:
+            # The disk is probably full of what came: without this there may be no room to write down that it failed.
+            self._give_space_back(job.model)
+            raise
+
+    def _give_space_back(self, model: str) -> None:
+        slots = self._slots_of(model)
+        try:
+            slots.clear_parts()
+            slots.empty(slots.table.inactive)
+        except StorageError as error:
+            logger.warning("space on the disk is not given back: %s", error.summary())
 
     def _job(self, record: Record) -> FetchJob:
         slots = self._slots_of(record.model)

@@ -1,8 +1,8 @@
 """The door to the fetching process: starts it, feeds it one job, and turns its answer into a result or an error.
 
 Guarantees: at most one fetching process per state folder, also after the agent was killed: the process inherits a
-lock, and no new one is started before the old one let go of it. The process is ended when the agent stops or loses
-interest, and when it is silent for too long. Knows nothing of TUF or HTTP: their memory goes back with the process.
+lock, and one that a killed agent left behind is ended before a new one starts. It is ended when the agent stops or
+loses interest, and when it is silent for too long. Knows nothing of TUF or HTTP: their memory goes back with it.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class FetchProcess:
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(lock,)
             )
             try:
+                _write_pid(lock, child.pid)
                 return self._converse(child, job, on_progress, should_stop)
             finally:
                 _end(child, self._limits.end_s)
@@ -110,7 +111,9 @@ class FetchProcess:
             while not _is_taken(handle):
                 if time.monotonic() >= deadline:
                     raise DownloadError("an earlier fetching process has not ended yet")
+                _end_holder(handle)
                 time.sleep(_POLL_S)
+            _write_pid(handle, None)
             yield handle
         finally:
             os.close(handle)
@@ -163,6 +166,21 @@ class FetchProcess:
             if len(rest) > LINE_MAX_BYTES:
                 raise MessageError(f"the fetching process wrote a line over {LINE_MAX_BYTES} bytes")
             yield from lines
+
+
+def _write_pid(lock: int, pid: int | None) -> None:
+    with storage_errors("write the fetch lock"):
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"" if pid is None else b"%d" % pid, 0)
+
+
+def _end_holder(lock: int) -> None:
+    """End the process that holds the lock. Its number cannot be another's: it stands there only while it runs."""
+    text = os.pread(lock, 32, 0)
+    if text.isdigit():
+        logger.warning("fetching process %s of an earlier agent is ended", text.decode())
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(text), signal.SIGKILL)
 
 
 def _is_taken(handle: int) -> bool:

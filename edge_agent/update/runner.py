@@ -58,6 +58,7 @@ class Runner:
         reporter: Who is told.
         on_up: Called from the runner's thread when it has brought the models up.
         on_end: Called from it when it ends because of a bug, or of a disk that cannot be used at all.
+        progress_s: How often progress is told at most, seconds.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Runner:
         *,
         on_up: Callable[[], None],
         on_end: Callable[[BaseException], None],
+        progress_s: float = PROGRESS_S,
     ) -> None:
         self._models = models
         self._actions = actions
@@ -80,8 +82,8 @@ class Runner:
         self._desired: Desired | None = None
         self._unsettled: set[str] = set()
         self._told_failures: set[tuple[str, str]] = set()
-        self._entered_s = time.monotonic()
-        self._told_s = 0.0
+        self._progress_s = progress_s
+        self._entered_s = self._told_s = time.monotonic()
         self._thread: threading.Thread | None = None
 
     def bring_up(self) -> None:
@@ -200,7 +202,7 @@ class Runner:
         spent_s = 0.0 if before is None else now_s - self._entered_s
         record = msgspec.structs.replace(record, seconds=record.seconds + spent_s)
         self._models.save(record)
-        self._entered_s = now_s
+        self._entered_s = self._told_s = now_s
         if before is not record.state:
             logger.info(
                 "deployment %s of %s %s: %s -> %s %s",
@@ -279,8 +281,7 @@ class Runner:
         record = self._models.records[model]
         now_s = time.monotonic()
         is_much = bytes_done - record.bytes_done >= PROGRESS_RATIO * bytes_total
-        if is_much and now_s - self._told_s >= PROGRESS_S:
-            self._told_s = now_s
+        if is_much and now_s - self._told_s >= self._progress_s:
             self._enter(
                 record.state, msgspec.structs.replace(record, bytes_done=bytes_done, step=record.step + 1)
             )

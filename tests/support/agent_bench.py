@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -64,29 +65,48 @@ class Bench:
     def start_doomed(self, fatal: State) -> None:
         """Start an agent that kills itself when a deployment enters a state."""
         self.agent.start([sys.executable, "-m", "tests.support.agent_doomed", str(self.config), fatal.value])
-        self.agent.wait_ready()
 
     def workers(self) -> dict[int, str]:
         """Process id to version of every worker of this device that runs."""
-        found: dict[int, str] = {}
-        for folder in Path("/proc").glob("[0-9]*"):
-            start = _worker_start(folder)
-            if str(self.state_dir) in start:
-                found[int(folder.name)] = start.partition('"version":"')[2].partition('"')[0]
-        return found
+        starts = {pid: words[-1] for pid, words in _processes("edge_agent.inference.worker").items()}
+        return {
+            pid: start.partition('"version":"')[2].partition('"')[0]
+            for pid, start in starts.items()
+            if str(self.state_dir) in start
+        }
+
+    def fetchers(self) -> list[int]:
+        """Process ids of fetching processes that this device's fetch lock keeps apart."""
+        return [
+            pid for pid in _processes("edge_agent.update.fetch") if _holds(pid, self.state_dir / "fetch.lock")
+        ]
+
+    def sources(self) -> list[int]:
+        """Process ids of source processes of this device."""
+        found = _processes("edge_agent.inference.sources")
+        return [pid for pid, words in found.items() if str(self.run_dir) in words]
 
     def slot(self, name: str) -> Path:
         """A slot folder of the digits model."""
         return self.state_dir / "models" / "digits" / name
 
 
-def _worker_start(folder: Path) -> str:
-    """What a process was started as, when it is a worker; else nothing."""
-    try:
-        words = (folder / "cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return ""
-    return words[-2].decode() if b"edge_agent.inference.worker" in words else ""
+def _processes(module: str) -> dict[int, list[str]]:
+    """Process id to command line of every process that runs a module."""
+    found: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            if module in words:
+                found[int(path.parent.name)] = words
+    return found
+
+
+def _holds(pid: int, path: Path) -> bool:
+    """Whether a process has a file open."""
+    with contextlib.suppress(OSError):
+        return any(link.resolve() == path.resolve() for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def write_config(folder: Path, *, port: int, releases: Releases, extra: str = "") -> Path:
@@ -115,6 +135,13 @@ def bench(folder: Path, releases: Releases, *, extra: str = "") -> Iterator[Benc
         config = write_config(folder / "device", port=broker.port, releases=releases, extra=extra)
         agent = stack.enter_context(AgentProcess(config))
         yield Bench(folder / "device", broker, server, releases, agent)
+
+
+def start_deployed(bench: Bench, prepared: Path) -> None:
+    """Start the agent on a copy of a state folder where 1.0.0 was deployed as ``d1`` with revision 1."""
+    shutil.copytree(prepared, bench.state_dir)
+    bench.server.revision = 1
+    bench.agent.start().wait_ready()
 
 
 def parse_status(text: str) -> DeviceStatus:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import queue
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,7 @@ class AgentProcess:
     """``litefleet-agent run --config FILE``. A context manager: it never outlives the test.
 
     Args:
-        config_path: Its agent.toml.
+        config_path: Its agent.toml; what it writes goes into ``agent.log`` beside it.
         environment: Variables beyond those of this process.
     """
 
@@ -31,10 +29,9 @@ class AgentProcess:
             str(config_path),
         ]
         self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[str] | None = None
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._reader: threading.Thread | None = None
-        self.output: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = config_path.with_name("agent.log")
+        self._log_start = 0
 
     def __enter__(self) -> AgentProcess:
         return self
@@ -55,51 +52,36 @@ class AgentProcess:
             command: Another program in its place.
         """
         assert self._process is None, "the agent runs already"
-        self._lines = queue.SimpleQueue()
-        self._process = subprocess.Popen(
-            command or self._command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=self._environment,
-        )
-        self._reader = threading.Thread(target=self._read, args=(self._process, self._lines), daemon=True)
-        self._reader.start()
+        with self._log.open("ab") as log:
+            self._log_start = log.tell()
+            self._process = subprocess.Popen(
+                command or self._command, stdout=log, stderr=log, env=self._environment
+            )
         return self
-
-    def _read(self, process: subprocess.Popen[str], lines: queue.SimpleQueue[str | None]) -> None:
-        assert process.stdout is not None
-        for line in process.stdout:
-            self.output.append(line)
-            lines.put(line)
-        lines.put(None)
 
     def wait_ready(self, timeout_s: float = READY_S) -> AgentProcess:
         """Wait for the line ``agent <id> ready``."""
+        assert self._process is not None, "the agent was not started"
         deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise AssertionError(f"the agent is not ready:\n{self.log}") from None
-            assert line is not None, f"the agent ended before it was ready:\n{self.log}"
-            if line.startswith("agent ") and line.endswith(" ready\n"):
-                return self
+        while not self._is_ready():
+            assert time.monotonic() < deadline, f"the agent is not ready:\n{self.log}"
+            if self._process.poll() is not None and not self._is_ready():
+                raise AssertionError(f"the agent ended before it was ready:\n{self.log}")
+            time.sleep(0.01)
+        return self
+
+    def _is_ready(self) -> bool:
+        return any(line.startswith("agent ") and line.endswith(" ready") for line in self.log.splitlines())
 
     @property
     def log(self) -> str:
-        """Everything it wrote so far."""
-        return "".join(self.output)
+        """Everything it wrote since its last start."""
+        return self._log.read_bytes()[self._log_start :].decode(errors="replace")
 
     def wait(self, timeout_s: float = 15.0) -> int:
         """Wait for its end; its exit code, negative for a signal."""
         assert self._process is not None, "the agent was not started"
         code = self._process.wait(timeout_s)
-        assert self._reader is not None
-        self._reader.join(timeout_s)
-        assert self._process.stdout is not None
-        if not self._reader.is_alive():
-            self._process.stdout.close()
         self._process = None
         return code
 

@@ -51,12 +51,12 @@ class AgentServer:
         self._port = port
         self._topics = Topics(prefix)
         self._device = DeviceId(device)
-        self._revision = 0
+        self.revision = 0
         self._changed = threading.Condition()
         self._heard: list[Message] = []
         self.windows: dict[tuple[str, int], TelemetryWindow] = {}
         self.acknowledges = True
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=SERVER_USER)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=SERVER_USER, clean_session=False)
         self._client.username_pw_set(SERVER_USER, SERVER_PASSWORD)
         self._client.on_connect = self._on_connect
         self._client.on_message = self._on_message
@@ -104,9 +104,9 @@ class AgentServer:
 
     def desire(self, models: Mapping[str, DesiredModel]) -> int:
         """Publish the next desired document; its revision."""
-        self._revision += 1
-        self.send(Kind.DESIRED, Desired(v=WIRE_VERSION, revision=self._revision, models=dict(models)))
-        return self._revision
+        self.revision += 1
+        self.send(Kind.DESIRED, Desired(v=WIRE_VERSION, revision=self.revision, models=dict(models)))
+        return self.revision
 
     def deploy(self, version: str, deployment: str, *, model: str = "digits", trial_s: float = 0.0) -> int:
         """Desire one version of one model."""

@@ -74,6 +74,7 @@ class World:
         events: Every event it was told.
         observation: What trials see.
         during_fetch: Called while something is fetched.
+        on_change: Called with every change.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -87,7 +88,9 @@ class World:
         self.events: list[Event] = []
         self.observation = Observation()
         self.during_fetch: Callable[[], None] = lambda: None
+        self.on_change: Callable[[DeploymentChange], None] = lambda _: None
         self.fetches = 0
+        self.progress_s = 60.0
         self.forgotten: list[tuple[str, str]] = []
         self._keys = 0
         self._revision = 0
@@ -105,7 +108,9 @@ class World:
             capabilities=self._capabilities,
         )
         actions = Actions(origin, self, self, self, self.models.slots, fetch_deadline_s=0.0)
-        self.runner = Runner(self.models, actions, self, on_up=lambda: None, on_end=self._on_end)
+        self.runner = Runner(
+            self.models, actions, self, on_up=lambda: None, on_end=self._on_end, progress_s=self.progress_s
+        )
 
     def _capabilities(self) -> Capabilities:
         return some_capabilities()
@@ -298,6 +303,7 @@ class World:
     def send_change(self, change: DeploymentChange) -> None:
         self.power.draw()
         self.changes.append(change)
+        self.on_change(change)
 
     def send_event(self, event: Event) -> None:
         self.power.draw()

@@ -393,6 +393,21 @@ def test_a_disk_that_cannot_be_written_stops_nothing_that_answers(world: World) 
     assert journal.exists()
 
 
+def test_a_disk_that_is_full_of_what_was_fetched_is_emptied_before_the_failure_is_written_down(
+    world: World,
+) -> None:
+    deployed(world)
+    left: list[list[str]] = []
+    world.fails["fetch", "1.1.0"] = full_disk()
+    world.on_change = lambda change: left.append(
+        [path.name for path in world.slots().glob("[bp]*/*/*")] if change.reason else []
+    )
+    world.desire(digits=("1.1.0", "d2"))
+    world.settle()
+    assert world.end("d2").reason is Reason.STORAGE
+    assert left[-2:] == [[], []]
+
+
 def test_a_slot_that_cannot_be_marked_good_is_settled_later(world: World) -> None:
     world.run()
     world.desire(digits=("1.0.0", "d1"))
@@ -412,12 +427,19 @@ def test_a_slot_that_cannot_be_marked_good_is_settled_later(world: World) -> Non
     world.check()
 
 
-def test_progress_is_told_with_growing_steps(world: World) -> None:
-    world.run()
-    world.desire(digits=("1.0.0", "d1"))
-    world.settle()
+def test_progress_is_told_with_growing_steps_and_not_too_often(world: World) -> None:
+    world.progress_s = 0.0
+    world.boot()
+    deployed(world)
     during = [change for change in world.changes if change.before is State.FETCHING is change.after]
-    assert [change.bytes_done for change in during] == [1]
+    assert [change.bytes_done for change in during] == [1, 2]
+    world.progress_s = 60.0
+    world.boot()
+    world.runner.bring_up()
+    deployed(world, "1.1.0", "d2")
+    assert not [
+        change for change in world.changes if change.deployment == "d2" and change.before is change.after
+    ]
     world.check()
 
 
