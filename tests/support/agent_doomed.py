@@ -1,4 +1,6 @@
-"""An agent that kills itself the moment a deployment enters a state: ``python -m tests.support.agent_doomed CONFIG STATE``.
+"""An agent that kills itself the moment a deployment enters a state.
+
+``python -m tests.support.agent_doomed CONFIG STATE``
 
 All of it is real but one door: the session, which pulls the plug where it would tell the state. The state is on disk
 then, and its action has not begun.

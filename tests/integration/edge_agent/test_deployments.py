@@ -7,9 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from contract.deployment import Reason, State
 from contract.messages import DesiredModel, EventKind
@@ -21,16 +19,9 @@ from tests.support.agent_releases import (
     CANNOT_LOAD,
     DAMAGED,
     GOOD,
-    ROOT,
     TOO_LARGE,
 )
-
-SEVEN = next((ROOT / "examples" / "digits" / "evaluation" / "7").glob("*.png"))
-
-
-def image_of_seven() -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    with Image.open(SEVEN) as image:
-        return np.asarray(image.convert("L"), np.uint8)
+from tests.support.digits import image_of
 
 
 class Application(threading.Thread):
@@ -45,7 +36,7 @@ class Application(threading.Thread):
         self.error: BaseException | None = None
 
     def run(self) -> None:
-        image = image_of_seven()
+        image = image_of("7")
         try:
             with connect(self._run_dir) as agent:
                 model = agent.model("digits")
@@ -105,11 +96,8 @@ def test_two_versions_are_deployed_and_no_request_fails_or_is_forgotten(device: 
     assert device.server.events() == []
 
 
-def test_bad_releases_are_refused_for_their_reason_and_the_old_worker_answers_on(device: Bench) -> None:
-    device.agent.start().wait_ready()
-    device.server.deploy(GOOD, "d1")
-    device.server.wait_end("d1")
-    workers = device.workers()
+def test_bad_releases_are_refused_for_their_reason_and_the_old_worker_answers_on(deployed: Bench) -> None:
+    workers = deployed.workers()
     assert list(workers.values()) == [GOOD]
     for version, reason in {
         ANSWERS_WRONG: Reason.SELF_TEST,
@@ -119,41 +107,40 @@ def test_bad_releases_are_refused_for_their_reason_and_the_old_worker_answers_on
         "9.9.9": Reason.NOT_FOUND,
     }.items():
         deployment = f"d-{reason.value}"
-        device.server.deploy(version, deployment)
-        end = device.server.wait_end(deployment)
+        deployed.server.deploy(version, deployment)
+        end = deployed.server.wait_end(deployment)
         assert (end.after, end.reason) == (State.FAILED, reason), end
         assert end.detail
-        assert State.SWITCHING not in device.server.states(deployment)
-        report = device.server.wait_reported(
+        assert State.SWITCHING not in deployed.server.states(deployment)
+        report = deployed.server.wait_reported(
             lambda model, name=deployment: model.deployment == name and model.state is State.FAILED  # type: ignore[misc]
         ).models["digits"]
         assert (report.version, report.reason) == (GOOD, reason)
-    wait_until(lambda: device.workers() == workers, "the same worker, and no other")
-    assert [*device.slot("b").rglob("*")] == [device.slot("b") / "artifacts"]
-    with connect(device.run_dir) as agent:
-        assert agent.model("digits").infer(image_of_seven()).classes[0].label == "7"
-    kinds = {(event.kind, event.reason) for event in device.server.events()}
+    wait_until(lambda: deployed.workers() == workers, "the same worker, and no other")
+    assert [*deployed.slot("b").rglob("*")] == [deployed.slot("b") / "artifacts"]
+    with connect(deployed.run_dir) as agent:
+        assert agent.model("digits").infer(image_of("7")).classes[0].label == "7"
+    kinds = {(event.kind, event.reason) for event in deployed.server.events()}
     assert (EventKind.REFUSED, Reason.DIGEST) in kinds
     assert (EventKind.REFUSED, Reason.SELF_TEST) in kinds
 
 
-def test_a_worker_that_crashes_in_its_trial_is_rolled_back(device: Bench) -> None:
-    device.agent.start().wait_ready()
-    device.server.deploy(GOOD, "d1")
-    device.server.wait_end("d1")
-    device.server.deploy(BETTER, "d2", trial_s=30.0)
-    device.server.wait_change("d2", State.TRIAL)
-    (crashing,) = (pid for pid, version in device.workers().items() if version == BETTER)
+def test_a_worker_that_crashes_in_its_trial_is_rolled_back(deployed: Bench) -> None:
+    deployed.server.deploy(BETTER, "d2", trial_s=30.0)
+    deployed.server.wait_change("d2", State.TRIAL)
+    (crashing,) = (pid for pid, version in deployed.workers().items() if version == BETTER)
     os.kill(crashing, signal.SIGSEGV)
-    end = device.server.wait_end("d2")
+    end = deployed.server.wait_end("d2")
     assert (end.after, end.reason) == (State.FAILED, Reason.TRIAL), end
     assert "SIGSEGV" in end.detail
-    device.server.wait_reported(lambda model: model.version == GOOD and model.reason is Reason.TRIAL)
-    wait_until(lambda: list(device.workers().values()) == [GOOD], "only the old version's worker")
-    with connect(device.run_dir) as agent:
-        assert agent.model("digits").infer(image_of_seven()).classes[0].label == "7"
+    deployed.server.wait_reported(lambda model: model.version == GOOD and model.reason is Reason.TRIAL)
+    wait_until(lambda: list(deployed.workers().values()) == [GOOD], "only the old version's worker")
+    with connect(deployed.run_dir) as agent:
+        assert agent.model("digits").infer(image_of("7")).classes[0].label == "7"
     wait_until(
-        lambda: {EventKind.WORKER_CRASHED, EventKind.ROLLED_BACK} <= {e.kind for e in device.server.events()},
+        lambda: (
+            {EventKind.WORKER_CRASHED, EventKind.ROLLED_BACK} <= {e.kind for e in deployed.server.events()}
+        ),
         "both events",
     )
 
