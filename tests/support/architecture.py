@@ -157,13 +157,29 @@ def door_faults(modules: Iterable[Module], doors: Mapping[str, Mapping[str, str]
             if technology not in technologies:
                 continue
             door = doors.get(module.part, {}).get(technology)
-            if door is None or not _is_within(module.name, door):
+            if door is None or not is_within(module.name, door):
                 faults.append(f"{module.name}:{line}: imports {technology}, its door is {door}")
     return faults
 
 
-def _is_within(name: str, package: str) -> bool:
+def is_within(name: str, package: str) -> bool:
+    """Whether a module is a package, or below it."""
     return name == package or name.startswith(package + ".")
+
+
+def isolation_faults(modules: Iterable[Module], package: str) -> list[str]:
+    """A package that runs without litefleet imports none of it but itself, and is imported by nothing else.
+
+    Args:
+        modules: All of them.
+        package: The package.
+    """
+    return [
+        f"{module.name}:{line}: imports {name}"
+        for module in modules
+        for line, name in imports(module)
+        if name.partition(".")[0] in PACKAGES and is_within(module.name, package) != is_within(name, package)
+    ]
 
 
 def is_command(module: Module) -> bool:

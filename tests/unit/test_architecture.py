@@ -49,6 +49,8 @@ DOORS = {
 """Part to technology (top-level module) to the one module or package that may import it."""
 NOWHERE = {"requests": "", "httpx": "", "aiohttp": ""}
 """What no part may import: a second HTTP client."""
+CONVERTERS = "packager.sources.converters"
+"""Runs in environments of its own, with the frameworks and without litefleet: its doors are their own world."""
 HEAVY = ("numpy", "ai_edge_litert", "tflite_runtime", "tensorflow", "tuf", "urllib3", "PIL", "sqlalchemy")
 
 
@@ -61,7 +63,12 @@ def test_pure_modules_do_no_io_and_read_no_clock() -> None:
 
 
 def test_each_technology_has_one_door_in_each_part() -> None:
-    assert architecture.door_faults(MODULES, {**DOORS, "nowhere": NOWHERE}) == []
+    ours = [module for module in MODULES if not architecture.is_within(module.name, CONVERTERS)]
+    assert architecture.door_faults(ours, {**DOORS, "nowhere": NOWHERE}) == []
+
+
+def test_what_runs_in_another_environment_imports_nothing_of_litefleet_and_is_imported_by_nothing() -> None:
+    assert architecture.isolation_faults(MODULES, CONVERTERS) == []
 
 
 def test_every_door_is_there_and_imports_its_technology() -> None:
@@ -197,6 +204,20 @@ def test_a_second_importer_of_a_technology_is_found_in_every_disguise() -> None:
         "server.b:2: imports paho, its door is server.link",
         "server.c:1: imports paho, its door is server.link",
         "packager.d:1: imports paho, its door is None",
+    ]
+
+
+def test_a_leak_out_of_or_into_another_environment_is_found() -> None:
+    planted = [
+        Module("packager.far.a", "from . import b\nimport numpy\nimport contract.errors"),
+        Module("packager.far.b", "from .. import plan"),
+        Module("packager.near", "from packager import far"),
+        Module("packager.farther", "import packager.near"),
+    ]
+    assert architecture.isolation_faults(planted, "packager.far") == [
+        "packager.far.a:3: imports contract.errors",
+        "packager.far.b:1: imports packager.plan",
+        "packager.near:1: imports packager.far",
     ]
 
 
