@@ -6,6 +6,7 @@ A fault is one line: ``module:line: what is wrong``.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Module:
         """The top-level package."""
         return self.name.partition(".")[0]
 
-    @property
+    @functools.cached_property
     def tree(self) -> ast.Module:
         """Its syntax tree."""
         return ast.parse(self.source)
