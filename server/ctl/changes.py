@@ -2,7 +2,7 @@
 
 PURE. Rules:
 
-1. The first look reports where every assigned device stands.
+1. The first look reports where every assigned device stands. A new phase is told before its devices, the end last.
 2. A change is one JSON object: of the rollout when it has no ``device``, else of that device's deployment.
 3. A line for people holds nothing that a terminal would obey: its texts come from devices.
 """
@@ -25,7 +25,8 @@ def list_changes(before: View | None, after: View) -> list[dict[str, Any]]:
         if entry["state"] is not None and _differs(known.get(entry["device"]), entry)
     ]
     if before is None or before["state"] != after["state"] or before["phase"] != after["phase"]:
-        changes.append({"rollout": after["id"]} | {key: after[key] for key in ("state", "phase", "reason")})
+        change = {"rollout": after["id"]} | {key: after[key] for key in ("state", "phase", "reason")}
+        return [change, *changes] if after["state"] == "running" else [*changes, change]
     return changes
 
 

@@ -161,6 +161,15 @@ class ServerProcess:
         return [sys.executable, "-c", "from server.cli import main; main()"]
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits for its parent does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
 def wait_until(condition: Callable[[], Any], *, timeout_s: float = 20.0, what: str = "condition") -> Any:
     """Wait until a condition gives something true; that."""
     deadline = time.monotonic() + timeout_s

@@ -10,7 +10,7 @@ import pytest
 from contract.deployment import Reason
 from tests.support.server_device import DeviceDouble
 from tests.support.server_fleet import Fleet
-from tests.support.server_process import ApiError, wait_until
+from tests.support.server_process import ApiError, is_alive, wait_until
 
 
 def names(count: int, prefix: str) -> list[str]:
@@ -134,7 +134,7 @@ def test_server_killed_in_the_middle_of_a_rollout_goes_on_after_its_restart(flee
     wait_until(lambda: any(device._held for device in devices), what="the canary fetches")
     broker = fleet.server.broker_pid()
     fleet.server.kill()
-    wait_until(lambda: not _is_alive(broker), what="the broker dies with the server")
+    wait_until(lambda: not is_alive(broker), what="the broker dies with the server")
     for device in devices:
         device.let_go()
     fleet.server.start()
@@ -159,11 +159,3 @@ def test_broker_killed_comes_back_and_the_rollout_ends(fleet: Fleet) -> None:
         device.let_go()
     assert fleet.wait_ended(rollout)["state"] == "succeeded"
     assert fleet.server.api("GET", "/healthz", role=None)["status"] == "ok"
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

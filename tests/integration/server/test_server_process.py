@@ -12,7 +12,7 @@ import pytest
 
 from server.broker.program import choose_program, write_files
 from server.config import BrokerKind, load_config
-from tests.support.server_process import ServerProcess, wait_until
+from tests.support.server_process import ServerProcess, is_alive, wait_until
 from tests.support.tools import require
 
 TIMEOUT_S = 60
@@ -37,10 +37,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> ServerProcess:
     server = ServerProcess(tmp_path_factory.mktemp("made") / "server")
     server.init()
     return server
-
-
-def is_alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_init_keeps_secrets_to_their_owner_and_tells_what_to_do_next(tmp_path: Path) -> None:

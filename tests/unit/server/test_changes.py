@@ -16,7 +16,7 @@ def entry(device: str, state: str | None, **changes: Any) -> dict[str, Any]:
 
 def test_the_first_look_tells_where_everything_stands() -> None:
     changes = list_changes(None, view(entry("a", "trial"), entry("b", None)))
-    assert [describe_change(change) for change in changes] == ["a trial", "rollout r running, phase 1"]
+    assert [describe_change(change) for change in changes] == ["rollout r running, phase 1", "a trial"]
 
 
 def test_a_later_look_tells_what_changed() -> None:
@@ -53,5 +53,5 @@ def test_nothing_changed() -> None:
 
 
 def test_what_a_device_says_cannot_drive_the_terminal() -> None:
-    (change, _) = list_changes(None, view(entry("a", "failed", reason="trial", detail="\x1b[2Jgone\n")))
+    (_, change) = list_changes(None, view(entry("a", "failed", reason="trial", detail="\x1b[2Jgone\n")))
     assert describe_change(change) == "a failed: trial (�[2Jgone�)"
