@@ -134,7 +134,7 @@ class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
     agent: str = "0.1.0"
 
 
-class Provenance(msgspec.Struct, frozen=True, kw_only=True):
+class Provenance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where the bundle comes from.
 
     Attributes:
@@ -144,6 +144,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
         evaluation_sha256: Digest over the evaluation images.
         tools: Tool name to version.
         recipes: Variant name to how it was made.
+        normalized: What was done to the model before anything was made of it, for people.
     """
 
     source_name: str
@@ -152,6 +153,7 @@ class Provenance(msgspec.Struct, frozen=True, kw_only=True):
     evaluation_sha256: str
     tools: dict[str, str]
     recipes: dict[str, str]
+    normalized: tuple[str, ...] = ()
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -13,20 +13,24 @@ from pathlib import Path
 
 from contract.errors import ConfigError, ManifestError
 from contract.manifest import Artifact, Golden, Provenance
-from contract.profile import DelegateName, Precision, Profile
-from packager.assemble import Release, assemble_manifest, variant_name
+from contract.profile import Precision, Profile
+from packager.assemble import Release, assemble_manifest
 from packager.baseline import check_comparable, read_baseline
 from packager.bundle_writer import BundleContent, write_bundles
+from packager.cache import Stages
 from packager.calibration import load_calibration
-from packager.evaluate import load_evaluation, load_labels
-from packager.gate import Outcome, Reference, Verdict, decide_profile, gate_faults
+from packager.gate import Outcome, Verdict, gate_faults
 from packager.golden import choose_golden, encode_golden
+from packager.judge import Judgement, judge
 from packager.plan import Plan, plan_pack
-from packager.preprocess import plan_preprocessing
-from packager.quantize import recipe_name, tool_versions
+from packager.preprocess import plan_preprocessing, to_inputs
+from packager.quantize import describe_recipe, tool_versions
 from packager.report import PackResult
+from packager.rules import Rules
 from packager.sources.tflite import load_tflite
-from packager.workshop import Material, Measured, Progress, Workshop
+from packager.tasks.classification import Classification
+from packager.tasks.labelled_images import load_labelled_images, load_labels
+from packager.workshop import Calibration, Material, Measured, Progress, Workshop
 
 _NO_IMAGES_SHA256 = hashlib.sha256().hexdigest()
 
@@ -44,10 +48,11 @@ class PackRequest:
         calibration: Folder of images; None where no ladder needs one.
         labels: File of class names; None for none.
         baseline: Bundle of an earlier release; None for none.
-        max_drop: How far below the reference a variant may be, 0 to 1.
+        rules: What a variant must fulfil.
         mean: Per channel or one for all, in pixel units.
         std: Per channel or one for all, in pixel units.
         output: Folder for the bundles.
+        cache: Folder of what earlier runs made; None to remember nothing.
     """
 
     model: Path
@@ -58,10 +63,11 @@ class PackRequest:
     calibration: Path | None
     labels: Path | None
     baseline: Path | None
-    max_drop: float
+    rules: Rules
     mean: tuple[float, ...]
     std: tuple[float, ...]
     output: Path
+    cache: Path | None = None
 
 
 def pack(request: PackRequest, progress: Progress) -> PackResult:
@@ -88,6 +94,8 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     baseline = read_baseline(request.baseline, request.name) if request.baseline else None
     progress.start("reading model and images", None)
     material = _load(request)
+    if normalized := material.model.normalized.text(material.model.name):
+        progress.tell(normalized)
     if baseline is not None:
         check_comparable(baseline, material.samples.images.sha256)
     workshop = Workshop(material, progress)
@@ -118,6 +126,7 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         verdicts=verdicts,
         faults=tuple(faults),
         bundles=tuple(bundles),
+        normalized=material.model.normalized.changes,
     )
 
 
@@ -157,6 +166,7 @@ def _release(request: PackRequest, plan: Plan, material: Material, reference: Re
             evaluation_sha256=material.samples.images.sha256,
             tools=tool_versions(),
             recipes={variant_name(precision): recipe_name(precision) for precision in plan.precisions},
+            normalized=material.model.normalized.changes,
         ),
     )
 

@@ -2,7 +2,7 @@
 
 PURE. Rules:
 
-1. A model is taken as it is or refused with every reason; nothing is repaired or guessed.
+1. A model is taken as it is described, after it was normalised, or refused with every reason; nothing is guessed.
 2. Taken are float32 image classifiers: one signature, one input (1, H, W, C), one output (1, classes).
 3. Weights that are already quantized or float16 are refused: quantizing again would silently do nothing or harm.
 """
@@ -53,10 +53,17 @@ class ModelDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProbeAnswer(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the child process that first loads a file found: a description, or why there is none."""
+    """What the child process that first loads a file found.
+
+    Attributes:
+        description: None when the file is refused.
+        refused: Why; empty when it is not.
+        is_normal: Whether it can be quantized as it is (``packager.normalize``).
+    """
 
     description: ModelDescription | None = None
     refused: str = ""
+    is_normal: bool = True
 
 
 @dataclass(frozen=True)

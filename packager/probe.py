@@ -15,6 +15,7 @@ import numpy as np
 from contract.errors import RuntimeLoadError
 from contract.profile import DelegateName
 from packager.description import ProbeAnswer
+from packager.normalize.rewrite import needs_normalizing
 from packager.runtime.flatbuffer import describe
 from packager.runtime.interpreter import LoadedModel
 
@@ -28,7 +29,7 @@ def probe(content: bytes) -> ProbeAnswer:
             model.run(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))
     except RuntimeLoadError as error:
         return ProbeAnswer(refused=str(error))
-    return ProbeAnswer(description=description)
+    return ProbeAnswer(description=description, is_normal=not needs_normalizing(content))
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class PackResult:
         verdicts: Profile id to the verdicts over its ladder.
         faults: One per profile that nothing passes for; then there are no bundles.
         bundles: Paths, one per profile.
+        normalized: What was done to the model before anything was made of it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class PackResult:
     verdicts: Mapping[str, tuple[Verdict, ...]]
     faults: tuple[str, ...]
     bundles: tuple[Path, ...]
+    normalized: tuple[str, ...] = ()
 
 
 class RungRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +125,7 @@ def pack_json(result: PackResult) -> dict[str, object]:
             "baseline": reference.baseline_name,
             "baseline_value": reference.baseline_value,
         },
+        "normalized": list(result.normalized),
         "rows": msgspec.to_builtins(list(rung_rows(result))),
         "bundles": [str(path) for path in result.bundles],
         "faults": list(result.faults),
@@ -153,8 +156,10 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
         rows.append(("golden", f"{manifest.golden.samples} samples"))
     if manifest.provenance:
         tools = ", ".join(f"{name} {version}" for name, version in manifest.provenance.tools.items())
+        rows.append(("source", f"{manifest.provenance.source_name} {manifest.provenance.source_sha256}"))
+        if manifest.provenance.normalized:
+            rows.append(("normalised", ", ".join(manifest.provenance.normalized)))
         rows += [
-            ("source", f"{manifest.provenance.source_name} {manifest.provenance.source_sha256}"),
             ("made with", tools),
         ]
     return rows

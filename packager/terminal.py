@@ -60,6 +60,10 @@ class StepProgress:
         """Some more units are done."""
         self._bars.advance(self._task, count)
 
+    def tell(self, line: str) -> None:
+        """A line that stays on standard error, above the progress."""
+        self._bars.console.print(Text(line), soft_wrap=True)
+
 
 @contextlib.contextmanager
 def step_progress() -> Iterator[StepProgress]:

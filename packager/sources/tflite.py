@@ -1,28 +1,27 @@
 """Reads a float .tflite model that nobody vouches for.
 
 Guarantees: bytes come back only after a child process loaded and ran them, so a damaged file that crashes the
-native loader ends in an error and not in a crash here. Bounded: size, and the child's time.
+native loader ends in an error and not in a crash here. Bounded: size, and the child's time. A model that is not in
+the form that can be quantized is brought into it (``packager.normalize``), and says what was done.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from contract.errors import ManifestError
 from contract.manifest import ARTIFACT_MAX_BYTES
+from packager.child import REMEDY, run_child
 from packager.description import ModelDescription, ProbeAnswer, Source, check_source
+from packager.normalize.process import normalize_model
+from packager.normalize.rewrite import Normalized
 
-_log = logging.getLogger(__name__)
 _IDENTIFIER = b"TFL3"  # schema.fbs, file_identifier; flatbuffers keep it at bytes 4 to 7
 _PROBE_TIMEOUT_S = 120.0  # loading and one invocation; the largest nets for small boards take seconds
-_REMEDY = "give the float32 .tflite file that the converter wrote, copied whole"
 
 
 @dataclass(frozen=True)
@@ -31,15 +30,17 @@ class SourceModel:
 
     Attributes:
         name: The file's name.
-        content: Its bytes.
-        sha256: Their digest.
+        content: Its bytes, normalised.
+        sha256: Digest of the file as it was given.
         source: What it takes and gives.
+        normalized: What was done to it; no changes when nothing was.
     """
 
     name: str
     content: bytes
     sha256: str
     source: Source
+    normalized: Normalized = field(default_factory=Normalized)
 
 
 def load_tflite(path: Path) -> SourceModel:
@@ -51,14 +52,20 @@ def load_tflite(path: Path) -> SourceModel:
     content = _read(path)
     if content[4:8] != _IDENTIFIER:
         raise ManifestError(
-            f"{path.name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=_REMEDY
+            f"{path.name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=REMEDY
         )
-    description = _probe(content, path.name)
+    sha256 = hashlib.sha256(content).hexdigest()
+    description, is_normal = _probe(content, path.name)
+    normalized = Normalized()
+    if not is_normal:
+        content, normalized = normalize_model(content, path.name)
+        description, _ = _probe(content, path.name)
     return SourceModel(
         name=path.name,
         content=content,
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=sha256,
         source=check_source(description, path.name),
+        normalized=normalized,
     )
 
 
@@ -73,22 +80,10 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _probe(content: bytes, name: str) -> ModelDescription:
-    # -P: a file of the user's own in the working directory must not be taken for a library.
-    command = [sys.executable, "-P", "-m", "packager.probe"]
-    try:
-        done = subprocess.run(
-            command, input=content, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise ManifestError(f"{name} did not load within {_PROBE_TIMEOUT_S:.0f} s", remedy=_REMEDY) from error
-    if done.returncode != 0:
-        _log.info(
-            "the probe ended with %d: %s", done.returncode, done.stderr.decode(errors="replace")[-2000:]
-        )
-        ending = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise ManifestError(f"{name} is damaged: the TFLite loader crashed on it ({ending})", remedy=_REMEDY)
-    answer = msgspec.json.decode(done.stdout, type=ProbeAnswer)
+def _probe(content: bytes, name: str) -> tuple[ModelDescription, bool]:
+    """Describe a model, and say whether it is in the form that can be quantized."""
+    written = run_child("packager.probe", content, name, _PROBE_TIMEOUT_S)
+    answer = msgspec.json.decode(written, type=ProbeAnswer)
     if answer.description is None:
-        raise ManifestError(f"{name} cannot be used: {answer.refused}", remedy=_REMEDY)
-    return answer.description
+        raise ManifestError(f"{name} cannot be used: {answer.refused}", remedy=REMEDY)
+    return answer.description, answer.is_normal

@@ -23,7 +23,7 @@ from contract.profile import DelegateName, Precision
 from packager.cli import main
 from packager.runtime.interpreter import LoadedModel
 from tests.support.packager_builders import DIGITS
-from tests.support.packager_models import crashing, with_names_that_are_not_unique, without_signature
+from tests.support.packager_models import crashing, with_names_that_are_not_unique
 
 COMMAND = [sys.executable, "-m", "packager.cli"]
 PROFILES = ("generic-x86-64", "generic-x86-64-small")
@@ -176,7 +176,6 @@ def test_a_baseline_of_other_images_is_refused(
     ("content", "wanted"),
     [
         (crashing(), "the TFLite loader crashed on it"),
-        (without_signature(), "has no signature"),
         (b"no model", "is no TFLite model"),
     ],
 )

@@ -12,7 +12,7 @@ from contract.profile import Precision
 from packager.quantize import quantize
 from packager.sources.tflite import load_tflite
 from tests.support.packager_builders import DIGITS
-from tests.support.packager_models import crashing, digits_model, with_output_shape, without_signature
+from tests.support.packager_models import crashing, digits_model, with_output_shape
 
 NO_IMAGES = np.empty((0, 8, 8, 1), dtype=np.float32)
 
@@ -50,18 +50,11 @@ def test_a_model_that_crashes_the_native_loader_is_refused_and_this_process_live
         load_tflite(written(tmp_path, crashing()))
 
 
-def test_a_model_without_signature_is_refused_with_a_remedy(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match="has no signature") as refused:
-        load_tflite(written(tmp_path, without_signature()))
-    assert "from_saved_model" in refused.value.remedy
-
-
 @pytest.mark.parametrize(
     ("precision", "wanted"),
     [
         (Precision.DYNAMIC_INT8, "is quantized already"),
         (Precision.WEIGHT_ONLY_INT8, "is quantized already"),
-        (Precision.FLOAT16, "is stored with float16 weights"),
     ],
 )
 def test_a_model_that_is_quantized_already_is_refused(

@@ -1,0 +1,129 @@
+"""Unpacks a TFLite flatbuffer into objects that can be changed, and packs them again.
+
+Guarantees: the same objects give the same bytes; data that stands behind the flatbuffer is brought inside; buffers
+are aligned as TFLite's schema asks. Does not verify the flatbuffer: offsets in a damaged file lead anywhere, so
+untrusted bytes are unpacked in a child process only (``packager.normalize.child``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import flatbuffers
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+
+from contract.errors import ManifestError
+from contract.manifest import ARTIFACT_MAX_BYTES
+
+_IDENTIFIER = b"TFL3"  # schema.fbs, file_identifier
+_BUFFER_ALIGNMENT = 16  # schema.fbs: Buffer.data has force_align: 16
+_SLACK_BYTES = 64 << 20  # for everything but buffers; real models need far less
+_TYPE_NAMES: dict[int, str] = {
+    value: name.lower() for name, value in vars(schema.TensorType).items() if isinstance(value, int)
+}
+_OPERATOR_NAMES: dict[int, str] = {
+    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+}
+
+
+class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema has no types
+    """A buffer that packs itself aligned, and in one copy."""
+
+    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the schema's name
+        """Write it."""
+        content = bytes(self.data) if self.data is not None and len(self.data) else b""
+        vector = None
+        if content:
+            builder.StartVector(1, len(content), _BUFFER_ALIGNMENT)
+            builder.head -= len(content)
+            builder.Bytes[builder.head : builder.head + len(content)] = content
+            vector = builder.EndVector()
+        schema.BufferStart(builder)
+        if vector is not None:
+            schema.BufferAddData(builder, vector)
+        return schema.BufferEnd(builder)
+
+
+def unpack_model(content: bytes) -> Any:
+    """Unpack a model into the schema's ``ModelT``; every buffer's ``data`` is a ``(bytes,) uint8`` array or None."""
+    model = flatbuffer_utils.read_model_from_bytearray(content)
+    for position, found in enumerate(model.buffers):
+        model.buffers[position] = make_buffer(b"" if found.data is None else bytes(found.data))
+    return model
+
+
+def pack_model(model: Any) -> bytes:
+    """Pack a ``ModelT`` into a .tflite file.
+
+    Raises:
+        ManifestError: It would be larger than a flatbuffer can be.
+    """
+    if sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None) > (
+        ARTIFACT_MAX_BYTES - _SLACK_BYTES
+    ):
+        raise ManifestError("its float32 form is larger than a .tflite file can be")
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def make_buffer(content: bytes) -> Any:
+    """A buffer with this content; without any, the mark of a tensor that is no constant."""
+    buffer = _Buffer()
+    buffer.data = np.frombuffer(content, dtype=np.uint8) if content else None
+    return buffer
+
+
+def make_signature(
+    key: str, inputs: Sequence[tuple[str, int]], outputs: Sequence[tuple[str, int]], graph: int = 0
+) -> Any:
+    """An entry point: names with the positions of their tensors in a graph."""
+    signature = schema.SignatureDefT()
+    signature.signatureKey = key
+    signature.subgraphIndex = graph
+    signature.inputs = [_make_entry(*entry) for entry in inputs]
+    signature.outputs = [_make_entry(*entry) for entry in outputs]
+    return signature
+
+
+def _make_entry(name: str, tensor: int) -> Any:
+    entry = schema.TensorMapT()
+    entry.name, entry.tensorIndex = name, tensor
+    return entry
+
+
+def operator_name(model: Any, operator: Any) -> str:
+    """TFLite's name of an operator in upper case; a custom one gives ``CUSTOM`` and its own name."""
+    code = model.operatorCodes[operator.opcodeIndex]
+    # Codes above 126 stand only in the newer field (schema.fbs, OperatorCode).
+    number = max(int(code.deprecatedBuiltinCode), int(code.builtinCode))
+    name = _OPERATOR_NAMES.get(number, f"OPERATOR_{number}")
+    return f"{name} {text_of(code.customCode)}" if name == "CUSTOM" else name
+
+
+def renew_codes(model: Any) -> int:
+    """Write operator codes into the field of today where they stand in the deprecated one alone; gives how many."""
+    old = [code for code in model.operatorCodes if int(code.builtinCode) < int(code.deprecatedBuiltinCode)]
+    for code in old:
+        code.builtinCode = code.deprecatedBuiltinCode
+    return len(old)
+
+
+def type_name(tensor: Any) -> str:
+    """TFLite's name of a tensor's type in lower case."""
+    return _TYPE_NAMES.get(int(tensor.type), f"type {tensor.type}")
+
+
+def constant_of(model: Any, tensor: Any) -> npt.NDArray[np.uint8] | None:
+    """The bytes of a constant; None for a tensor that is computed or fed."""
+    data: npt.NDArray[np.uint8] | None = model.buffers[tensor.buffer].data
+    return data
+
+
+def text_of(raw: bytes | str | None) -> str:
+    """A name as text; what is no UTF-8 is replaced."""
+    return raw.decode("utf-8", errors="replace") if isinstance(raw, bytes) else raw or ""
