@@ -1,0 +1,261 @@
+"""What asking through the agent costs over a script that runs the interpreter itself, and what a switch costs.
+
+Both sides run the same int8 digits model of ``tests/data/slots``, one thread, in turns in the same run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from contract.errors import LitefleetError
+from edge_agent import connect
+from edge_agent.inference.client import Model
+from edge_agent.inference.pool import Pool
+from edge_agent.inference.runtime import find_runtime
+from tests.benchmarks.harness import Row, at_most, versions_of
+from tests.support.inference_slots import (
+    ROOT,
+    START_S,
+    a_pool,
+    images_of,
+    model_path_in,
+    serve,
+    short_folder,
+    slot_of,
+    spec_of,
+    tensor_of,
+)
+
+BLOCKS = 60
+BLOCK_REQUESTS = 50
+PACED_REQUESTS = 200
+PACED_PAUSE_S = 0.01
+MEMORY_RUNS = 3
+SWITCHES = 8
+KILLS = 5
+
+_BARE_SCRIPT = """
+import sys
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+for _ in range(200):
+    interpreter.set_tensor(source, np.zeros((1, 8, 8, 1), np.int8))
+    interpreter.invoke()
+    interpreter.get_tensor(sink)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+def rows() -> list[Row]:
+    """Measure everything."""
+    with short_folder() as run_dir, a_pool(run_dir) as (pool, _):
+        serve(pool)
+        with connect(run_dir).model("digits", deadline_s=START_S) as model:
+            return [
+                *_latency_rows(model),
+                _memory_row(pool, model),
+                *_switch_rows(pool, model),
+                _recovery_row(pool, model),
+            ]
+
+
+def _versions() -> dict[str, str]:
+    return versions_of("ai-edge-litert", "numpy")
+
+
+def _bare() -> Callable[[], object]:
+    """One inference as a script does it: the input is quantized already, the output is left as it is."""
+    interpreter: Any = find_runtime().module.Interpreter(str(model_path_in(slot_of("1.0.0"))), num_threads=1)
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    stored = np.zeros((1, 8, 8, 1), np.int8)
+
+    def infer() -> object:
+        interpreter.set_tensor(source, stored)
+        interpreter.invoke()
+        return interpreter.get_tensor(sink)
+
+    return infer
+
+
+def _times_s(infer: Callable[[], object], count: int, pause_s: float = 0.0) -> list[float]:
+    times: list[float] = []
+    for _ in range(count):
+        if pause_s:
+            time.sleep(pause_s)
+        began = time.perf_counter()
+        infer()
+        times.append(time.perf_counter() - began)
+    return times
+
+
+def _latency_rows(model: Model) -> list[Row]:
+    tensor = tensor_of(images_of(3)[0])
+    bare = _bare()
+
+    def ask() -> object:
+        return model.infer(tensor)
+
+    return [
+        _latency_row("SDK round trip over a bare script, p50", ask, bare, BLOCKS, BLOCK_REQUESTS, 0.0, 120.0),
+        _latency_row(
+            "the same at 100 requests a second, p50", ask, bare, 4, PACED_REQUESTS // 4, PACED_PAUSE_S, None
+        ),
+    ]
+
+
+def _latency_row(
+    name: str,
+    ask: Callable[[], object],
+    bare: Callable[[], object],
+    blocks: int,
+    requests: int,
+    pause_s: float,
+    goal_us: float | None,
+) -> Row:
+    asked: list[float] = []
+    ran: list[float] = []
+    _times_s(ask, requests)
+    for _ in range(blocks):
+        asked += _times_s(ask, requests, pause_s)
+        ran += _times_s(bare, requests, pause_s)
+    bare_us = statistics.median(ran) * 1e6
+    return Row(
+        name=name,
+        value=statistics.median(asked) * 1e6 - bare_us,
+        unit="us",
+        samples=len(asked),
+        goal=None if goal_us is None else at_most(goal_us),
+        baseline=bare_us,
+        versions=_versions(),
+    )
+
+
+def _pss_mib(pid: int) -> float:
+    """Proportional set size (proc(5), smaps_rollup) in MiB."""
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(pid)
+
+
+def _memory_row(pool: Pool, model: Model) -> Row:
+    """A worker that has served 200 requests beside a script that has run 200."""
+    extra: list[float] = []
+    bare: list[float] = []
+    for _ in range(MEMORY_RUNS):
+        handle = serve(pool)
+        _times_s(lambda: model.infer(images_of(3)[0]), 200)
+        command = [sys.executable, "-c", _BARE_SCRIPT, str(model_path_in(slot_of("1.0.0")))]
+        with subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as script:
+            assert script.stdout is not None
+            script.stdout.readline()
+            bare.append(_pss_mib(script.pid))
+            extra.append(_pss_mib(handle.pid) - bare[-1])
+            script.communicate()
+    return Row(
+        name="memory of a worker over a bare script (PSS)",
+        value=statistics.median(extra),
+        unit="MiB",
+        samples=MEMORY_RUNS,
+        goal=at_most(6.0),
+        baseline=statistics.median(bare),
+        versions=_versions(),
+    )
+
+
+def _switch_rows(pool: Pool, model: Model) -> list[Row]:
+    """Requests in close succession while versions change, against the same in peace."""
+    tensor = tensor_of(images_of(3)[0])
+    steady = _times_s(lambda: model.infer(tensor), 10_000)
+    enough = threading.Event()
+    during: list[float] = []
+    failed: list[str] = []
+
+    def ask() -> None:
+        while not enough.is_set():
+            began = time.perf_counter()
+            try:
+                model.infer(tensor)
+            except LitefleetError as error:
+                failed.append(error.summary())
+            during.append(time.perf_counter() - began)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    for number in range(SWITCHES):
+        pool.activate(pool.start_candidate(spec_of(("1.1.0", "1.0.0")[number % 2]), START_S))
+    enough.set()
+    asking.join()
+    return [
+        Row(
+            name="requests failed over switches",
+            value=len(failed),
+            unit="requests",
+            samples=len(during),
+            goal=at_most(0),
+            versions=_versions(),
+        ),
+        Row(
+            name="p99 while a candidate loads and takes over, over p99 in peace",
+            value=_p99(during) / _p99(steady),
+            unit="ratio",
+            samples=len(during),
+            versions=_versions(),
+        ),
+        Row(
+            name="longest request over switches",
+            value=max(during) * 1e3,
+            unit="ms",
+            samples=len(during),
+            baseline=max(steady) * 1e3,
+            versions=_versions(),
+        ),
+    ]
+
+
+def _p99(times: list[float]) -> float:
+    return sorted(times)[len(times) * 99 // 100]
+
+
+def _recovery_row(pool: Pool, model: Model) -> Row:
+    """From the death of the active worker to the next answer, for an application that just goes on asking."""
+    image = images_of(3)[0]
+    times: list[float] = []
+    for _ in range(KILLS):
+        serve(pool)  # a fresh worker: its first restart comes without a pause
+        model.infer(image)
+        model.infer(image)
+        handle = pool.active("digits")
+        assert handle is not None
+        os.kill(handle.pid, signal.SIGKILL)
+        times += _times_s(lambda: model.infer(image), 1)
+    return Row(
+        name="from a worker's death to the next answer",
+        value=statistics.median(times) * 1e3,
+        unit="ms",
+        samples=KILLS,
+        versions=_versions(),
+    )
