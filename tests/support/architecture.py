@@ -169,17 +169,20 @@ def is_within(name: str, package: str) -> bool:
 
 
 def isolation_faults(modules: Iterable[Module], package: str) -> list[str]:
-    """A package that runs without litefleet imports none of it but itself, and is imported by nothing else.
+    """A package that runs without litefleet imports none of it but itself; others import of it what is PURE.
 
     Args:
         modules: All of them.
         package: The package.
     """
+    modules = list(modules)
+    pure = [module.name for module in modules if is_within(module.name, package) and is_pure(module)]
     return [
         f"{module.name}:{line}: imports {name}"
         for module in modules
         for line, name in imports(module)
         if name.partition(".")[0] in PACKAGES and is_within(module.name, package) != is_within(name, package)
+        if not any(is_within(name, shared) for shared in pure)
     ]
 
 
