@@ -19,6 +19,7 @@ from packager.child import REMEDY, run_child
 from packager.description import ModelDescription, ProbeAnswer, Source, check_source
 from packager.normalize.process import normalize_model
 from packager.normalize.rewrite import Normalized
+from packager.sources.conversion import Conversion
 
 _IDENTIFIER = b"TFL3"  # schema.fbs, file_identifier; flatbuffers keep it at bytes 4 to 7
 _PROBE_TIMEOUT_S = 120.0  # loading and one invocation; the largest nets for small boards take seconds
@@ -34,6 +35,7 @@ class SourceModel:
         sha256: Digest of the file as it was given.
         source: What it takes and gives.
         normalized: What was done to it; no changes when nothing was.
+        conversion: How it was made of another framework's model; None for a .tflite file.
     """
 
     name: str
@@ -41,6 +43,7 @@ class SourceModel:
     sha256: str
     source: Source
     normalized: Normalized = field(default_factory=Normalized)
+    conversion: Conversion | None = None
 
 
 def load_tflite(path: Path) -> SourceModel:
@@ -49,22 +52,34 @@ def load_tflite(path: Path) -> SourceModel:
     Raises:
         ManifestError: It cannot be read, is no TFLite model, does not load, or is not one that litefleet packs.
     """
-    content = _read(path)
+    return check_tflite(_read(path), path.name)
+
+
+def check_tflite(content: bytes, name: str) -> SourceModel:
+    """Check a float model.
+
+    Args:
+        content: The file.
+        name: How to call it.
+
+    Raises:
+        ManifestError: It is no TFLite model, does not load, or is not one that litefleet packs.
+    """
     if content[4:8] != _IDENTIFIER:
         raise ManifestError(
-            f"{path.name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=REMEDY
+            f"{name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=REMEDY
         )
     sha256 = hashlib.sha256(content).hexdigest()
-    description, is_normal = _probe(content, path.name)
+    description, is_normal = _probe(content, name)
     normalized = Normalized()
     if not is_normal:
-        content, normalized = normalize_model(content, path.name)
-        description, _ = _probe(content, path.name)
+        content, normalized = normalize_model(content, name)
+        description, _ = _probe(content, name)
     return SourceModel(
-        name=path.name,
+        name=name,
         content=content,
         sha256=sha256,
-        source=check_source(description, path.name),
+        source=check_source(description, name),
         normalized=normalized,
     )
 

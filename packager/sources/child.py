@@ -1,0 +1,69 @@
+"""Runs a converter as a child process that this process survives.
+
+Guarantees: ends with its whole process group when its time is over or this process is interrupted; everything it
+says is in its log; of the environment it gets what is listed here and nothing of the user's. Not a sandbox: it may
+read what the user may read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_SETTINGS = {
+    "LANG": "C.UTF-8",
+    "NO_COLOR": "1",
+    "PYTHONUNBUFFERED": "1",  # the log of a crash must be whole
+    "CUDA_VISIBLE_DEVICES": "",  # the same answers on a machine with a GPU
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "KERAS_BACKEND": "tensorflow",
+    "HF_HUB_OFFLINE": "1",
+    "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1",
+}
+
+
+def run_child(
+    command: Sequence[str], folder: Path, log: Path, timeout_s: float, *, keep_paths: bool = False
+) -> str:
+    """Run a command to its end.
+
+    Args:
+        command: Program and arguments.
+        folder: Its working, home and temporary folder.
+        log: Gets what it says; written anew.
+        timeout_s: Its time.
+        keep_paths: Whether it is one of our own modules and finds what this process finds.
+
+    Returns:
+        Nothing when it ended with 0, else how it ended, for error texts.
+    """
+    settings = {**_SETTINGS, "PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)}
+    if keep_paths:
+        settings["PYTHONPATH"] = os.pathsep.join(sys.path)
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=settings,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        ) as process,
+    ):
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return f"it was not done within {timeout_s:.0f} s"
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    if code < 0:
+        return f"it crashed (signal {-code})"
+    return f"it ended with exit code {code}" if code else ""
