@@ -135,13 +135,18 @@ class FetchProcess:
             answer = parse_line(line)
             if isinstance(answer, Progress):
                 on_progress(answer.bytes_done, answer.bytes_total)
-            elif isinstance(answer, Refused):
+                continue
+            self._await_end(child)
+            if isinstance(answer, Refused):
                 raise error_of(answer)
-            else:
-                return answer
+            return answer
+        self._await_end(child)
+        raise DownloadError(f"the fetching process gave no answer ({_how_it_ended(child.returncode)})")
+
+    def _await_end(self, child: subprocess.Popen[bytes]) -> None:
+        """Let it end by itself; one that does not is ended later."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(timeout=self._limits.end_s)
-        raise DownloadError(f"the fetching process gave no answer ({_how_it_ended(child.returncode)})")
 
     def _lines(
         self, child: subprocess.Popen[bytes], should_stop: Callable[[], bool]

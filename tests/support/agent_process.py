@@ -45,6 +45,11 @@ class AgentProcess:
         assert self._process is not None, "the agent was not started"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not been waited for."""
+        return self._process is not None
+
     def start(self, command: Sequence[str] = ()) -> AgentProcess:
         """Start it; see ``wait_ready``.
 

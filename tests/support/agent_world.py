@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import hashlib
+import queue
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +77,7 @@ class World:
         observation: What trials see.
         during_fetch: Called while something is fetched.
         on_change: Called with every change.
+        on_reported: Called after every report.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -88,6 +91,7 @@ class World:
         self.events: list[Event] = []
         self.observation = Observation()
         self.during_fetch: Callable[[], None] = lambda: None
+        self.on_reported: Callable[[], None] = lambda: None
         self.on_change: Callable[[DeploymentChange], None] = lambda _: None
         self.fetches = 0
         self.progress_s = 60.0
@@ -99,6 +103,8 @@ class World:
     def boot(self) -> None:
         """A new process on the old disk; ``bring_up`` comes next."""
         self.serving, self.candidates = {}, []
+        self.up = threading.Event()
+        self.ended: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
         self.models = Models(self.folder / "models", Journal(self.folder / "models", self.folder), self)
         origin = Origin(
             server_url="http://127.0.0.1:1",
@@ -109,14 +115,11 @@ class World:
         )
         actions = Actions(origin, self, self, self, self.models.slots, fetch_deadline_s=0.0)
         self.runner = Runner(
-            self.models, actions, self, on_up=lambda: None, on_end=self._on_end, progress_s=self.progress_s
+            self.models, actions, self, on_up=self.up.set, on_end=self.ended.put, progress_s=self.progress_s
         )
 
     def _capabilities(self) -> Capabilities:
         return some_capabilities()
-
-    def _on_end(self, error: BaseException) -> None:
-        raise AssertionError(error)
 
     def fail(self, door: str, version: str) -> None:
         """Raise what a test wants."""
@@ -299,6 +302,7 @@ class World:
     def send_reported(self, reported: Reported) -> None:
         self.power.draw()
         self.reported = reported
+        self.on_reported()
 
     def send_change(self, change: DeploymentChange) -> None:
         self.power.draw()

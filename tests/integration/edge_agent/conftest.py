@@ -41,3 +41,5 @@ def device(releases: Releases) -> Iterator[Bench]:
     # Socket paths are short (sun_path has 108 bytes), and pytest's own folders are not.
     with tempfile.TemporaryDirectory(prefix="lf-") as folder, bench(Path(folder), releases) as made:
         yield made
+        if made.agent.is_running:
+            assert made.agent.terminate() == 0, made.agent.log

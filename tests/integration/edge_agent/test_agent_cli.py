@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,14 @@ def test_a_state_folder_that_cannot_be_made_is_refused(device: Bench) -> None:
     assert "cannot make" in ended.err
 
 
+def test_a_state_folder_that_cannot_be_read_ends_the_agent_with_the_reason(device: Bench) -> None:
+    device.state_dir.mkdir()
+    (device.state_dir / "models").write_bytes(b"")
+    ended = run_cli("run", "--config", device.config)
+    assert ended.code == 1
+    assert "error: cannot read" in ended.err
+
+
 def test_sources_are_fed_and_end_with_the_agent(device: Bench) -> None:
     images = ROOT / "examples" / "digits" / "evaluation" / "7"
     device.config.write_text(
@@ -73,6 +83,9 @@ def test_sources_are_fed_and_end_with_the_agent(device: Bench) -> None:
     device.server.deploy(GOOD, "d1")
     wait_until(lambda: any(w.requests for w in device.server.windows.copy().values()), "answered images")
     wait_until(lambda: len(device.sources()) == 1, "one source process")
+    (first,) = device.sources()
+    os.kill(first, signal.SIGKILL)
+    wait_until(lambda: device.sources() not in ([], [first]), "another one in its place")
     assert device.agent.terminate() == 0
     assert device.sources() == []
 

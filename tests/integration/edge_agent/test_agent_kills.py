@@ -90,13 +90,3 @@ def test_killed_in_the_middle_of_a_download_it_goes_on_where_it_was(device: Benc
     assert answering(device) == GOOD
     wait_until(lambda: device.fetchers() == [], "no fetching process of the killed agent is left")
     assert ("GET", "/tuf/metadata/timestamp.json") in requests
-
-
-def test_killed_in_its_trial_again_and_again_a_version_is_left(deployed: Bench) -> None:
-    deployed.server.deploy(BETTER, "d2", trial_s=600)
-    deployed.server.wait_change("d2", State.TRIAL)
-    for _ in range(3):
-        deployed.agent.kill()
-        deployed.agent.start().wait_ready()
-    deployed.server.wait_reported(lambda m: m.deployment == "d2" and m.reason is Reason.INTERRUPTED)
-    assert answering(deployed) == GOOD

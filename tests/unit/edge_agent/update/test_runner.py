@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import msgspec
 import pytest
 
@@ -12,7 +14,7 @@ from contract.errors import (
     RuntimeLoadError,
     SelfTestError,
 )
-from contract.messages import EventKind
+from contract.messages import DeploymentChange, EventKind
 from edge_agent.update.journal import JOURNAL_FILE
 from edge_agent.update.slot_table import EMPTY
 from edge_agent.update.slots import read_slot_table
@@ -456,3 +458,48 @@ def test_a_trial_of_some_length_goes_on_until_its_time_is_over(world: World) -> 
     world.observation = Observation(crashes=1, last_crash="SIGBUS")
     world.settle()
     assert world.end("d2").reason is Reason.TRIAL
+
+
+def test_in_a_thread_of_its_own_it_brings_up_follows_documents_and_stops_in_good_order(world: World) -> None:
+    arrived = threading.Event()
+    world.on_change = lambda change: arrived.set() if change.after is State.SUCCEEDED else None
+    world.runner.start()
+    assert world.up.wait(10)
+    world.desire(digits=("1.0.0", "d1"))
+    assert arrived.wait(10)
+    arrived.clear()
+    world.during_fetch = world.runner.stop
+    world.desire(digits=("1.1.0", "d2"))
+    assert world.runner.join(10)
+    record = world.models.records["digits"]
+    assert (record.deployment, record.state, record.is_stopped) == ("d2", State.FETCHING, True)
+    assert world.ended.empty()
+
+
+def test_a_runner_that_was_never_started_has_ended(world: World) -> None:
+    assert world.runner.join(0.0)
+
+
+def test_a_bug_ends_the_thread_and_is_handed_over(world: World) -> None:
+    def bug(_: DeploymentChange) -> None:
+        raise ZeroDivisionError
+
+    world.on_change = bug
+    world.runner.start()
+    assert world.up.wait(10)
+    world.desire(digits=("1.0.0", "d1"))
+    assert isinstance(world.ended.get(timeout=10), ZeroDivisionError)
+    assert world.runner.join(10)
+
+
+def test_a_crash_that_is_told_is_looked_at_at_once(world: World) -> None:
+    deployed(world)
+    world.runner.start()
+    assert world.up.wait(10)
+    del world.serving["digits"]
+    answering = threading.Event()
+    world.on_reported = lambda: answering.set() if "digits" in world.serving else None
+    world.runner.refresh()
+    assert answering.wait(10)
+    world.runner.stop()
+    assert world.runner.join(10)
