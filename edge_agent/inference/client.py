@@ -44,8 +44,8 @@ RUN_DIR_VARIABLE = "LITEFLEET_RUN_DIR"
 DEFAULT_DEADLINE_S = 5.0
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
-_LEAST_PATIENCE_S = 1.0
-"""A worker in the middle of a request greets after it."""
+_GREETING_S = 1.0
+"""How long opening a model waits for a worker that is there: one in the middle of a request greets after it."""
 _MAX_DEATHS = 3
 """A request that ends its worker this often is not sent again: it may be what ends it."""
 
@@ -156,7 +156,7 @@ class Model:
         """Wait until the model can be asked. See ``Agent.model``."""
         with self._lock:
             if self._connection is None:
-                self._connect(time.monotonic() + wait_s)
+                self._connect(time.monotonic() + wait_s, least_s=_GREETING_S)
 
     def infer(
         self, what: npt.ArrayLike | Mapping[str, npt.ArrayLike], *, deadline_s: float | None = None
@@ -216,14 +216,14 @@ class Model:
             latency_s=answer.latency_s,
         )
 
-    def _connect(self, ends: float) -> Connection:
-        """Connect to the active worker, trying until a monotonic time, at least once."""
+    def _connect(self, ends: float, least_s: float = 0.0) -> Connection:
+        """Connect to the active worker, trying until a monotonic time, at least once and for ``least_s``."""
         path = self._run_dir / protocol.socket_name(self.name)
         pause_s = _FIRST_PAUSE_S
         while True:
             left_s = ends - time.monotonic()
             try:
-                self._connection = Connection(path, max(left_s, _LEAST_PATIENCE_S))
+                self._connection = Connection(path, max(left_s, least_s))
             except WorkerGoneError as error:
                 if left_s <= 0:
                     raise self._explain(error) from error

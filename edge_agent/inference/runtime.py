@@ -7,7 +7,8 @@ as RuntimeLoadError. Does not survive a native crash: that is why this runs in a
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,12 @@ from contract.messages import DelegateReport
 from contract.profile import DelegateName
 from edge_agent.inference.delegates import ops_of, report_delegate
 
-RUNTIMES = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter"),
-    ("tensorflow", "tensorflow.lite.python.interpreter"),
+_RUNTIMES: tuple[tuple[str, Callable[[], Any]], ...] = (
+    ("ai-edge-litert", lambda: importlib.import_module("ai_edge_litert.interpreter")),
+    ("tflite-runtime", lambda: importlib.import_module("tflite_runtime.interpreter")),
+    ("tensorflow", lambda: importlib.import_module("tensorflow.lite.python.interpreter")),
 )
-"""Distribution and module, best first: ADR 0001. TensorFlow costs ten times the memory of the others."""
+"""Distribution, and how its interpreter is imported; best first: ADR 0001. TensorFlow takes ten times the memory."""
 
 EDGETPU_LIBRARY = "libedgetpu.so.1"
 """Name under which Coral's packages install the Edge TPU delegate (https://coral.ai/docs/edgetpu/tflite-python/)."""
@@ -72,13 +73,13 @@ def find_runtime() -> Runtime:
         RuntimeLoadError: None is, or the installed ones do not import.
     """
     faults: list[str] = []
-    for name, module in RUNTIMES:
+    for name, load in _RUNTIMES:
         try:
-            imported = importlib.import_module(module)
+            module = load()
         except (ImportError, *_LOAD_FAILURES) as error:
             faults.append(f"{name}: {error}")
             continue
-        return Runtime(name, _version_of(module), imported)
+        return Runtime(name, _version_of(name), module)
     raise RuntimeLoadError(
         "no TFLite runtime on this device",
         faults=faults,
@@ -86,9 +87,9 @@ def find_runtime() -> Runtime:
     )
 
 
-def _version_of(module: str) -> str:
+def _version_of(distribution: str) -> str:
     """What a package says of itself: asking ``importlib.metadata`` costs a worker 1 MiB."""
-    return str(getattr(importlib.import_module(module.partition(".")[0]), "__version__", ""))
+    return str(getattr(sys.modules[distribution.replace("-", "_")], "__version__", ""))
 
 
 class Graph:

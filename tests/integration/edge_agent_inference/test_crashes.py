@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import resource
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from contract.errors import AgentUnavailableError, ConfigError, RuntimeLoadError, StorageError
+from contract.errors import AgentUnavailableError
 from edge_agent import connect
 from edge_agent.inference.client import Model
 from edge_agent.inference.pool import Crash, Pool, PoolLimits
-from edge_agent.inference.protocol import WORKER_FOLDER, socket_name
+from edge_agent.inference.protocol import socket_name
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -28,7 +26,6 @@ from tests.support.inference_slots import (
     is_running,
     model_path_in,
     serve,
-    spec_of,
     wait_until,
 )
 
@@ -231,24 +228,6 @@ def test_what_goes_wrong_in_on_crash_does_not_stop_the_restart(
     assert "on_crash failed" in caplog.text
 
 
-def test_a_run_folder_that_cannot_be_written_leaves_the_old_worker_active(
-    model: Model, pool: Pool, run_dir: Path
-) -> None:
-    first = pool.active("digits")
-    candidate = pool.start_candidate(spec_of("1.1.0"), START_S)
-    link = run_dir / socket_name("digits")
-    link.unlink()
-    link.mkdir()
-
-    with pytest.raises(StorageError, match="cannot be written"):
-        pool.activate(candidate)
-
-    assert pool.active("digits") == first
-    link.rmdir()
-    pool.activate(candidate)
-    wait_until(lambda: model.infer(images_of(2)[0]).version == "1.1.0", "the switch")
-
-
 def test_a_restart_that_cannot_be_pointed_to_is_tried_again(
     model: Model, pool: Pool, run_dir: Path, crashes: list[Crash]
 ) -> None:
@@ -279,35 +258,6 @@ def test_workers_end_when_the_main_process_is_killed(run_dir: Path) -> None:
             assert not list(run_dir.rglob("*.sock"))
 
 
-def test_one_run_folder_has_one_agent(pool: Pool, run_dir: Path) -> None:
-    with pytest.raises(ConfigError, match="another agent uses"):
-        Pool(run_dir, print)
-
-
-def test_a_run_folder_too_long_for_a_socket_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="at most 107") as caught:
-        Pool(tmp_path / ("x" * 100), print)
-    assert "/run/litefleet" in caught.value.remedy
-
-
-def test_a_run_folder_that_cannot_be_made_is_told(run_dir: Path) -> None:
-    (run_dir / "file").write_bytes(b"")
-
-    with pytest.raises(StorageError, match="cannot be used"):
-        Pool(run_dir / "file" / "run", print)
-
-
-def test_a_run_folder_that_cannot_be_swept_is_told(run_dir: Path) -> None:
-    (run_dir / "stuck.sock").mkdir()
-
-    with pytest.raises(StorageError, match="cannot be used"):
-        Pool(run_dir, print)
-    assert (run_dir / WORKER_FOLDER).is_dir()
-    (run_dir / "stuck.sock").rmdir()
-    with a_pool(run_dir):
-        pass
-
-
 def test_an_old_worker_that_does_not_end_is_killed(run_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
     with a_pool(run_dir, PoolLimits(drain_s=0.1, end_s=0.2)) as (pool, crashes):
         old = serve(pool)
@@ -329,83 +279,3 @@ def test_a_signal_without_a_name_is_told_by_its_number(
 
     assert crashes[0].signal == "signal 40"
     assert model.infer(images_of(2)[0]).label == "2"
-
-
-@contextlib.contextmanager
-def descriptors_left(count: int) -> Iterator[None]:
-    """Let this process open so many more files."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.ExitStack() as stack:
-        probe = stack.enter_context(open(os.devnull, "rb"))  # noqa: PTH123 - the lowest free number counts
-        resource.setrlimit(resource.RLIMIT_NOFILE, (probe.fileno() + count, before[1]))
-        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
-        probe.close()
-        yield
-
-
-@pytest.mark.parametrize("count", [1, 3])
-def test_without_descriptors_no_worker_is_started_and_nothing_is_lost(
-    pool: Pool, run_dir: Path, count: int
-) -> None:
-    with descriptors_left(count), pytest.raises(RuntimeLoadError, match="no worker can be started"):
-        pool.start_candidate(spec_of(), START_S)
-
-    serve(pool)
-    with connect(run_dir).model("digits") as model:
-        assert model.infer(images_of(2)[0]).label == "2"
-
-
-def test_a_restart_without_descriptors_is_tried_again(
-    model: Model, pool: Pool, caplog: pytest.LogCaptureFixture
-) -> None:
-    first = pid_of(pool)
-    with descriptors_left(0):
-        os.kill(first, signal.SIGKILL)
-        wait_until(lambda: "restart failed" in caplog.text, "a restart in vain")
-
-    assert model.infer(images_of(2)[0]).label == "2"
-
-
-def test_an_application_without_descriptors_is_told(model: Model) -> None:
-    image = images_of(2)[0]
-
-    with descriptors_left(0), pytest.raises(AgentUnavailableError, match="no memory to share"):
-        model.infer(image)
-
-    assert model.infer(image).label == "2"
-
-
-def an_odd_worker(folder: Path, code: str) -> None:
-    """Put another program where the interpreter looks for the worker first: its current folder."""
-    package = folder / "edge_agent" / "inference"
-    package.mkdir(parents=True)
-    for each in (package, package.parent):
-        (each / "__init__.py").write_bytes(b"")
-    (package / "worker.py").write_text(
-        f"import socket, sys, time\nchannel = socket.socket(fileno=int(sys.argv[1]))\n{code}\n",
-        encoding="utf-8",
-    )
-
-
-def test_a_worker_that_speaks_another_language_is_killed(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    an_odd_worker(tmp_path, "channel.send(b'hello'); time.sleep(60)")
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready"):
-        pool.start_candidate(spec_of(), START_S)
-
-    assert "does not speak our language" in caplog.text
-
-
-def test_a_worker_that_closes_its_channel_and_stays_is_killed(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    an_odd_worker(tmp_path, "print('last words', flush=True); channel.close(); time.sleep(60)")
-    monkeypatch.chdir(tmp_path)
-
-    with pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready") as caught:
-        pool.start_candidate(spec_of(), START_S)
-
-    assert caught.value.faults == ("last words",)

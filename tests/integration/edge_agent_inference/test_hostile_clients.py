@@ -13,16 +13,13 @@ import signal
 import socket
 import struct
 import tempfile
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import pytest
 
-from contract.errors import AgentUnavailableError, DeadlineError, InferenceError, MessageError
-from contract.tensor import DType
+from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent import connect
 from edge_agent.inference import protocol
 from edge_agent.inference.clients import MAX_CLIENTS
@@ -372,86 +369,3 @@ def test_noise_never_stops_the_worker(served: Served) -> None:
                 frame = struct.pack("<BxxxIIII", kind, *fields)[: rng.choice([1, 4, 20, 20, 20])]
                 raw.socket.send(frame + rng.randbytes(rng.choice([0, 0, 0, 1, 5000])))
         raw.socket.close()
-
-
-@contextlib.contextmanager
-def an_impostor(run_dir: Path, *answers: bytes) -> Iterator[None]:
-    """Stands where a worker should, and says these frames to every client, one per frame it gets after the first."""
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(str(run_dir / "digits.sock"))
-    listener.listen()
-
-    def talk() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                with connection, contextlib.suppress(OSError):
-                    for answer in answers:
-                        connection.send(answer)
-                        connection.recv(64)
-
-    thread = threading.Thread(target=talk)
-    thread.start()
-    try:
-        yield
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join()
-
-
-def a_greeting() -> bytes:
-    inputs, outputs, size = protocol.plan_area([("x", (1,), DType.FLOAT32)], [("y", (1,), DType.FLOAT32)])
-    return protocol.encode_welcome(
-        Welcome(
-            protocol=protocol.PROTOCOL,
-            model="digits",
-            version="1.0.0",
-            variant="v",
-            inputs=inputs,
-            outputs=outputs,
-            takes_images=False,
-            tensor_bytes=size,
-        )
-    )
-
-
-def test_something_else_in_a_workers_place_is_no_worker(run_dir: Path) -> None:
-    with an_impostor(run_dir, b"hello"), pytest.raises(MessageError, match="did not say what it serves"):
-        connect(run_dir).model("digits")
-
-
-def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path) -> None:
-    no = protocol.encode_failure(Failure(code="input", message="not that"))
-    with (
-        an_impostor(run_dir, a_greeting(), no),
-        connect(run_dir).model("digits") as model,
-        pytest.raises(AgentUnavailableError, match="not that"),
-    ):
-        model.infer(np.zeros(1, np.float32))
-
-
-def test_an_answer_to_another_request_is_not_taken(run_dir: Path) -> None:
-    stale = protocol.encode_result(77, 0.1, [], is_draining=False)
-    with (
-        an_impostor(run_dir, a_greeting(), protocol.encode_attached(), stale),
-        connect(run_dir).model("digits") as model,
-        pytest.raises(MessageError, match="request 77"),
-    ):
-        model.infer(np.zeros(1, np.float32))
-
-
-def test_a_worker_that_ends_on_every_request_is_given_up(run_dir: Path) -> None:
-    with (
-        an_impostor(run_dir, a_greeting(), protocol.encode_attached()),
-        connect(run_dir).model("digits") as model,
-        pytest.raises(InferenceError, match="ended 3 times"),
-    ):
-        model.infer(np.zeros(1, np.float32))
-
-
-def test_an_agent_that_is_gone_while_its_model_is_opened_is_told(run_dir: Path) -> None:
-    (run_dir / "digits.sock").symlink_to("w/gone.sock")
-
-    with pytest.raises(AgentUnavailableError, match="no litefleet agent"):
-        connect(run_dir).model("digits")

@@ -6,6 +6,8 @@ import gc
 import os
 from pathlib import Path
 
+import pytest
+
 from edge_agent import connect
 from edge_agent.inference.pool import Pool, PoolLimits, WorkerSpec
 from tests.support.inference_slots import (
@@ -43,6 +45,7 @@ def switch_back_and_forth(pool: Pool, times: int) -> list[int]:
     return pids
 
 
+@pytest.mark.slow
 def test_switches_under_load_fail_no_request_and_leave_nothing_behind(run_dir: Path) -> None:
     with a_pool(run_dir, LIMITS) as (pool, crashes):
         before = children()
