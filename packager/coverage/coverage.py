@@ -82,3 +82,20 @@ class Coverage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             f"{sum(times for _, times in details)} x {operator}: {details[0][0]} ({rule})"
             for (operator, rule), details in rows
         ]
+
+
+class Predictions(msgspec.Struct, frozen=True, kw_only=True):
+    """What the delegates would take of a model; ``is_compiled`` when it is one for the Edge TPU already."""
+
+    xnnpack: Coverage
+    edgetpu: Coverage
+    is_compiled: bool
+
+
+class Count(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What XNNPACK really took on this machine, or why the runtime refused the model."""
+
+    nodes_total: int = 0
+    nodes_delegated: int = 0
+    partitions: int = 0
+    refused: str = ""
