@@ -1,4 +1,4 @@
-"""``litefleet-packager``: make keys, pack a model, look into a bundle, publish.
+"""``litefleet-packager``: make keys, pack a model, look into a model or a bundle, publish.
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration. What a command needs is imported when it runs, so
 that ``--help`` is quick.
@@ -25,6 +25,7 @@ from packager.settings import (
 )
 
 _PATH = click.Path(path_type=Path)
+_DELEGATES = ("xnnpack", "edgetpu")
 
 
 class _Numbers(click.ParamType[tuple[float, ...]]):
@@ -160,6 +161,37 @@ def inspect(bundle: Path, *, as_json: bool) -> None:
     from packager.terminal import show_manifest
 
     show_manifest(manifest)
+
+
+@main.command(epilog="Example: litefleet-packager coverage model.tflite --delegate xnnpack --measure")
+@click.argument("model", type=_PATH)
+@click.option(
+    "--delegate", "delegates", type=click.Choice(_DELEGATES), multiple=True,
+    help="Delegate to predict for; may be given again; all when left out.",
+)  # fmt: skip
+@click.option(
+    "--edgetpu-runtime", type=click.IntRange(10, 14), default=14, show_default=True,
+    help="Edge TPU runtime version of the board.",
+)  # fmt: skip
+@click.option("--measure", is_flag=True, help="Also load MODEL here and count what XNNPACK really takes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def coverage(
+    model: Path, delegates: tuple[str, ...], edgetpu_runtime: int, *, measure: bool, as_json: bool
+) -> None:
+    """Predict how much of MODEL the delegates take, and say why they leave the rest.
+
+    MODEL is any .tflite file. Nothing of it is run unless --measure is given.
+    """
+    from packager.coverage_file import cover_file
+    from packager.coverage_text import coverage_json, coverage_lines
+
+    found = cover_file(model, edgetpu_runtime, is_measured=measure)
+    shown = found.name, found.predictions, found.count, delegates or _DELEGATES
+    if as_json:
+        click.echo(json.dumps(coverage_json(*shown), indent=2))
+        return
+    for line in coverage_lines(*shown):
+        click.echo(line)
 
 
 @main.group()
