@@ -3,7 +3,7 @@ EXTRAS_DEMO := agent packager server
 SHELL := bash
 AREA ?=
 
-.PHONY: help demo test check bench lock format clean
+.PHONY: help demo test check check-style check-types check-unit bench lock format clean
 
 help:  ## What can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -17,19 +17,25 @@ help:  ## What can be made
 demo: .venv-demo/ready  ## Pack, publish, roll out, refuse: the whole story on this machine (KEEP=1 leaves it running)
 	@.venv-demo/bin/python examples/demo/run.py $(if $(KEEP),--keep)
 
-check: .venv/ready  ## ruff, mypy and the unit tests
+check: .venv/ready  ## ruff, mypy and the unit tests, side by side
+	@$(MAKE) --no-print-directory -j3 --output-sync=target check-style check-types check-unit
+
+check-style: .venv/ready
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+
+check-types: .venv/ready
 	.venv/bin/mypy
-	.venv/bin/pytest -q tests/unit
+
+check-unit: .venv/ready
+	.venv/bin/pytest -q -n 2 tests/unit
 
 test: .venv/ready  ## Every test, with branch coverage
 	scripts/install-system-packages
-	.venv/bin/ruff check .
-	.venv/bin/ruff format --check .
-	.venv/bin/mypy
+	@$(MAKE) --no-print-directory check-style check-types
 	rm -f .coverage .coverage.*
-	.venv/bin/coverage run -m pytest tests/unit tests/integration tests/e2e
+	.venv/bin/coverage run -m pytest -n 2 --dist loadfile tests/unit tests/integration
+	.venv/bin/coverage run -m pytest tests/e2e
 	.venv/bin/coverage combine -q
 	.venv/bin/python scripts/check_coverage.py
 
