@@ -1,7 +1,8 @@
 """Runs a model with any number of inputs and outputs, and shows what it computes inside.
 
-Guarantees: one thread, no delegates, so that two runs of the same graph give the same values. Values go in and come
-out as they are stored. Does not catch crashes: bytes that nobody vouches for are run in a child process only.
+Guarantees: one thread, and no delegates unless asked for, so that two runs of the same graph give the same values.
+Values go in and come out as they are stored. Does not catch crashes: bytes that nobody vouches for
+are run in a child process only.
 """
 
 from __future__ import annotations
@@ -20,6 +21,9 @@ from packager.quiet import native_output_hidden
 Array = npt.NDArray[Any]
 
 
+_RESOLVERS = {True: OpResolverType.BUILTIN, False: OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+
+
 @dataclass(frozen=True)
 class Port:
     """An input or output: its tensor's position, name, shape and type."""
@@ -33,12 +37,13 @@ class Port:
 class Session:
     """A model in an interpreter of its own."""
 
-    def __init__(self, content: bytes, *, keep_values: bool = False) -> None:
+    def __init__(self, content: bytes, *, keep_values: bool = False, is_fast: bool = False) -> None:
         """Load a model.
 
         Args:
             content: The .tflite file.
             keep_values: Whether ``value`` may be asked for after a run; takes the memory of all tensors.
+            is_fast: Whether XNNPACK may be used, which rounds otherwise.
 
         Raises:
             RuntimeLoadError: LiteRT refuses it.
@@ -48,7 +53,7 @@ class Session:
                 self._interpreter: Any = Interpreter(
                     model_content=content,
                     num_threads=1,
-                    experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+                    experimental_op_resolver_type=_RESOLVERS[is_fast],
                     experimental_preserve_all_tensors=keep_values,
                 )
                 self._interpreter.allocate_tensors()

@@ -45,6 +45,11 @@ class SourceModel:
     normalized: Normalized = field(default_factory=Normalized)
     conversion: Conversion | None = None
 
+    @property
+    def tools(self) -> dict[str, str]:
+        """Versions of what converted it; none for a .tflite file."""
+        return self.conversion.answer.tools if self.conversion else {}
+
 
 def load_tflite(path: Path) -> SourceModel:
     """Read and check a float model.
@@ -52,7 +57,7 @@ def load_tflite(path: Path) -> SourceModel:
     Raises:
         ManifestError: It cannot be read, is no TFLite model, does not load, or is not one that litefleet packs.
     """
-    return check_tflite(_read(path), path.name)
+    return check_tflite(read_tflite(path), path.name)
 
 
 def check_tflite(content: bytes, name: str) -> SourceModel:
@@ -65,10 +70,7 @@ def check_tflite(content: bytes, name: str) -> SourceModel:
     Raises:
         ManifestError: It is no TFLite model, does not load, or is not one that litefleet packs.
     """
-    if content[4:8] != _IDENTIFIER:
-        raise ManifestError(
-            f"{name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=REMEDY
-        )
+    _check_identifier(content, name)
     sha256 = hashlib.sha256(content).hexdigest()
     description, is_normal = _probe(content, name)
     normalized = Normalized()
@@ -84,7 +86,12 @@ def check_tflite(content: bytes, name: str) -> SourceModel:
     )
 
 
-def _read(path: Path) -> bytes:
+def read_tflite(path: Path) -> bytes:
+    """Read a file that says it is a TFLite model; nothing is run.
+
+    Raises:
+        ManifestError: It cannot be read, is too large, or is no TFLite model.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(ARTIFACT_MAX_BYTES + 1)
@@ -92,7 +99,15 @@ def _read(path: Path) -> bytes:
         raise ManifestError(f"{path} cannot be read: {error.strerror}") from error
     if len(content) > ARTIFACT_MAX_BYTES:
         raise ManifestError(f"{path.name} is larger than {ARTIFACT_MAX_BYTES} bytes, no TFLite model is")
+    _check_identifier(content, path.name)
     return content
+
+
+def _check_identifier(content: bytes, name: str) -> None:
+    if content[4:8] != _IDENTIFIER:
+        raise ManifestError(
+            f"{name} is no TFLite model: it has no identifier {_IDENTIFIER.decode()}", remedy=REMEDY
+        )
 
 
 def _probe(content: bytes, name: str) -> tuple[ModelDescription, bool]:
