@@ -65,9 +65,13 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     message: str
     remedy: str
 
+    def text(self) -> str:
+        """Code, what was found, and what to do."""
+        return f"{self.code}: {self.message} - {self.remedy}"
+
     def line(self) -> str:
         """All of it in one line."""
-        return f"{self.severity.value} {self.code}: {self.message} - {self.remedy}"
+        return f"{self.severity.value} {self.text()}"
 
 
 def lint(facts: Facts, profiles: Sequence[Profile]) -> tuple[Finding, ...]:

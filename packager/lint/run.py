@@ -21,14 +21,16 @@ from packager.lint.facts import Border, CalibrationFacts, Columns, Facts, ModelF
 from packager.lint.ranges import attribute_axis
 from packager.lint.read import read_normal_facts
 from packager.lint.rules import Finding, lint
+from packager.lint.table import Severity
 from packager.normalize.process import normalize_model
 from packager.preprocess import plan_preprocessing, to_inputs
 from packager.runtime.session import Session
-from packager.sources.tflite import read_tflite
+from packager.sources.tflite import SourceModel, read_tflite
+from packager.tasks.task import Inputs
 
 _TIMEOUT_S = 600.0
-_RANGE_SAMPLES = 16
-"""Inputs that the outputs' ranges are looked at over: mixed ranges differ by orders of magnitude."""
+_LOOKED_AT = 16
+"""Calibration inputs that the outputs' ranges are looked at over: mixed ranges differ by orders of magnitude."""
 _IMAGE_RANK = 4
 
 Floats = npt.NDArray[np.float32]
@@ -61,30 +63,46 @@ def lint_file(
         inputs = _load_inputs(facts.model, calibration, mean, std)
         # A model that does not load has no outputs to look at.
         normal = None if facts.model.refused else normalize_model(content, path.name)[0]
-        facts = _with_calibration(facts.model, normal, inputs, calibration)
+        chosen = inputs[_spread(len(inputs))]
+        facts = _with_calibration(facts.model, normal, len(inputs), chosen, calibration)
     return lint(facts, profiles)
 
 
 def lint_loaded(
-    content: bytes,
-    changes: tuple[str, ...],
-    profiles: Sequence[Profile],
-    inputs: Floats | None,
-    calibration: Path | None,
+    model: SourceModel, profiles: Sequence[Profile], calibration: Inputs | None, folder: Path | None
 ) -> tuple[Finding, ...]:
     """Lint a model that was loaded and normalised before.
 
     Args:
-        content: The .tflite file, normalised.
-        changes: What normalising did.
+        model: The model.
         profiles: Boards it is to be packed for.
-        inputs: (N, ...) float32 calibration inputs; None for none.
-        calibration: Folder that they come from; None for none.
+        calibration: Calibration inputs; None for none.
+        folder: Where they come from; None for none.
+
+    Raises:
+        ManifestError: The model does not run with its calibration inputs.
     """
-    model = msgspec.structs.replace(read_normal_facts(content), changes=changes)
-    if inputs is None or calibration is None:
-        return lint(Facts(model=model), profiles)
-    return lint(_with_calibration(model, content, inputs, calibration), profiles)
+    found = msgspec.structs.replace(read_normal_facts(model.content), changes=model.normalized.changes)
+    if calibration is None or folder is None:
+        return lint(Facts(model=found), profiles)
+    chosen = calibration.inputs(_spread(len(calibration)))
+    return lint(_with_calibration(found, model.content, len(calibration), chosen, folder), profiles)
+
+
+def warning_texts(findings: Sequence[Finding]) -> tuple[str, ...]:
+    """The warnings among findings, as texts."""
+    return tuple(one.text() for one in findings if one.severity is Severity.WARNING)
+
+
+def check_findings(findings: Sequence[Finding], name: str) -> None:
+    """Stop where there are errors.
+
+    Raises:
+        ManifestError: With every error.
+    """
+    errors = [one for one in findings if one.severity is Severity.ERROR]
+    if errors:
+        raise ManifestError(f"lint refuses {name}", faults=[one.text() for one in errors])
 
 
 def _load_inputs(model: ModelFacts, folder: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> Floats:
@@ -107,14 +125,23 @@ def _load_inputs(model: ModelFacts, folder: Path, mean: tuple[float, ...], std: 
     return to_inputs(load_calibration(folder, shape).pixels, plan_preprocessing(shape, mean, std))
 
 
-def _with_calibration(model: ModelFacts, content: bytes | None, inputs: Floats, folder: Path) -> Facts:
-    is_constant = bool(inputs.size) and bool((inputs == inputs.flat[0]).all())
-    classes = sorted({file.folder for file in list_images(folder, "calibration")} - {""})
+def _with_calibration(
+    model: ModelFacts, content: bytes | None, samples: int, chosen: Floats, folder: Path
+) -> Facts:
+    is_constant = bool(chosen.size) and bool((chosen == chosen.flat[0]).all())
+    classes = (
+        sorted({file.folder for file in list_images(folder, "calibration")} - {""}) if folder.is_dir() else []
+    )
     return Facts(
         model=model,
-        calibration=CalibrationFacts(samples=len(inputs), classes=tuple(classes), is_constant=is_constant),
-        columns=() if content is None else read_columns(content, model.outputs, inputs),
+        calibration=CalibrationFacts(samples=samples, classes=tuple(classes), is_constant=is_constant),
+        columns=() if content is None else read_columns(content, model.outputs, chosen),
     )
+
+
+def _spread(samples: int) -> range:
+    """Positions of the inputs that are looked at, evenly over all."""
+    return range(0, samples, max(1, samples // _LOOKED_AT))[:_LOOKED_AT]
 
 
 def read_columns(content: bytes, outputs: Sequence[Border], inputs: Floats) -> tuple[Columns, ...]:
@@ -128,13 +155,11 @@ def read_columns(content: bytes, outputs: Sequence[Border], inputs: Floats) -> t
     Raises:
         ManifestError: The model does not run with them.
     """
-    step = max(1, len(inputs) // _RANGE_SAMPLES)
-    chosen = inputs[::step][:_RANGE_SAMPLES]
     try:
         session = Session(content, is_fast=True)
         if len(session.inputs) != 1 or session.inputs[0].dtype != np.float32:
             return ()
-        rows = [session.run([sample[np.newaxis]]) for sample in chosen]
+        rows = [session.run([sample[np.newaxis]]) for sample in inputs]
     except RuntimeLoadError as error:
         raise ManifestError(str(error)) from error
     found = (
