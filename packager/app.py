@@ -6,33 +6,28 @@ profiles or for none. Does not print: progress is told to whoever listens, resul
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import ConfigError, ManifestError
-from contract.manifest import Artifact, Golden, Provenance
-from contract.profile import Precision, Profile
-from packager.assemble import Release, assemble_manifest
-from packager.baseline import check_comparable, read_baseline
-from packager.bundle_writer import BundleContent, write_bundles
+from contract.errors import ConfigError
+from contract.profile import Profile
+from packager.baseline import Baseline, check_comparable, read_baseline
+from packager.bundle_writer import write_bundles
+from packager.bundling import bundle_content, plan_release
 from packager.cache import Stages
 from packager.calibration import load_calibration
-from packager.gate import Outcome, Verdict, gate_faults
-from packager.golden import choose_golden, encode_golden
-from packager.judge import Judgement, judge
+from packager.gate import gate_faults
+from packager.judge import judge
+from packager.lint.run import check_findings, lint_loaded, warning_texts
 from packager.plan import Plan, plan_pack
 from packager.preprocess import plan_preprocessing, to_inputs
-from packager.quantize import describe_recipe, tool_versions
 from packager.report import PackResult
 from packager.rules import Rules
-from packager.sources.tflite import load_tflite
-from packager.tasks.classification import Classification
+from packager.samples import check_samples, sample_warnings
+from packager.sources.load import check_on_calibration, load_source
+from packager.tasks.classification import CalibrationImages, Classification
 from packager.tasks.labelled_images import load_labelled_images, load_labels
-from packager.workshop import Calibration, Material, Measured, Progress, Workshop
-
-_NO_IMAGES_SHA256 = hashlib.sha256().hexdigest()
+from packager.workshop import Material, Progress, Workshop
 
 
 @dataclass(frozen=True)
@@ -40,7 +35,7 @@ class PackRequest:
     """What is asked for.
 
     Attributes:
-        model: The float .tflite file.
+        model: The float model: a .tflite, .keras, .h5, .onnx or .pt2 file, or a SavedModel folder.
         name: Model name.
         version: SemVer.
         profiles: One or more, each once.
@@ -70,6 +65,23 @@ class PackRequest:
     cache: Path | None = None
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What is known before anything is made.
+
+    Attributes:
+        plan: What will be made.
+        material: What it will be made from.
+        baseline: The release not to fall behind; None for none.
+        warnings: What should be looked at, although it stops nothing.
+    """
+
+    plan: Plan
+    material: Material
+    baseline: Baseline | None
+    warnings: tuple[str, ...]
+
+
 def pack(request: PackRequest, progress: Progress) -> PackResult:
     """Quantize, measure, gate and bundle a model.
 
@@ -85,6 +97,47 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         ConfigError: The request contradicts itself.
         StorageError: The bundles cannot be written.
     """
+    preparation = prepare(request, progress)
+    material = preparation.material
+    stages = Stages(request.cache)
+    workshop = Workshop(material, progress, stages)
+    judgement = judge(preparation.plan, workshop, request.rules, preparation.baseline)
+    faults = gate_faults(judgement.verdicts, judgement.reference)
+    bundles: list[Path] = []
+    if not faults:
+        release = plan_release(request.name, request.version, material, judgement)
+        progress.start("writing bundles", None)
+        bundles = write_bundles(
+            request.output,
+            [bundle_content(release, workshop, rows) for rows in judgement.verdicts.values()],
+        )
+    return PackResult(
+        name=request.name,
+        version=request.version,
+        reference=judgement.reference,
+        float_measured=judgement.float_measured,
+        verdicts=judgement.verdicts,
+        faults=tuple(faults),
+        bundles=tuple(bundles),
+        normalized=material.model.normalized.changes,
+        conversion=material.model.conversion.describe() if material.model.conversion else "",
+        warnings=preparation.warnings,
+        stages_reused=stages.reused,
+        stages_made=stages.made,
+    )
+
+
+def prepare(request: PackRequest, progress: Progress) -> Preparation:
+    """Everything before the first byte is quantized: plan, read, check, warn.
+
+    Args:
+        request: What is asked for.
+        progress: Told what is going on, and of warnings.
+
+    Raises:
+        RejectedError: Model, images, labels or baseline cannot be used.
+        ConfigError: The request contradicts itself.
+    """
     plan = plan_pack(request.profiles)
     if plan.needs_calibration and request.calibration is None:
         raise ConfigError(
@@ -93,122 +146,38 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         )
     baseline = read_baseline(request.baseline, request.name) if request.baseline else None
     progress.start("reading model and images", None)
-    material = _load(request)
+    material = _load(request, progress)
     if normalized := material.model.normalized.text(material.model.name):
         progress.tell(normalized)
     if baseline is not None:
-        check_comparable(baseline, material.samples.images.sha256)
-    workshop = Workshop(material, progress)
-    float_measured = workshop.measure(Precision.FLOAT32, DelegateName.XNNPACK)
-    if isinstance(float_measured, str):
-        raise ManifestError(f"{material.model.name} cannot be measured: {float_measured}")
-    reference = Reference(
-        float_value=float_measured.measurement.value,
-        float_bytes=float_measured.measurement.size_bytes,
-        max_drop=request.max_drop,
-        baseline_value=baseline.float_value if baseline else None,
-        baseline_name=baseline.name if baseline else "",
-    )
-    verdicts = _judge(plan, workshop, reference)
-    faults = gate_faults(verdicts, reference)
-    bundles: list[Path] = []
-    if not faults:
-        release = _release(request, plan, material, reference)
-        progress.start("writing bundles", None)
-        bundles = write_bundles(
-            request.output, [_bundle(release, material, workshop, rows) for rows in verdicts.values()]
-        )
-    return PackResult(
-        name=request.name,
-        version=request.version,
-        reference=reference,
-        float_measured=float_measured.measurement,
-        verdicts=verdicts,
-        faults=tuple(faults),
-        bundles=tuple(bundles),
-        normalized=material.model.normalized.changes,
-    )
+        check_comparable(baseline, material.task.metric, material.task.sha256)
+    check_samples(material.task, request.rules)
+    findings = lint_loaded(material.model, request.profiles, material.calibration, request.calibration)
+    check_findings(findings, material.model.name)
+    warnings = (*sample_warnings(material.task, material.calibration), *warning_texts(findings))
+    for warning in warnings:
+        progress.tell(f"warning: {warning}")
+    return Preparation(plan, material, baseline, warnings)
 
 
-def _load(request: PackRequest) -> Material:
-    model = load_tflite(request.model)
+def _load(request: PackRequest, progress: Progress) -> Material:
+    model = load_source(request.model, progress)
     shape, classes = model.source.image_shape, model.source.classes
     for option, values in (("--mean", request.mean), ("--std", request.std)):
         if len(values) not in {1, shape[2]}:
             raise ConfigError(f"{option} has {len(values)} values, the model takes {shape[2]} channels")
     labels = load_labels(request.labels, classes) if request.labels else ()
+    preprocessing = plan_preprocessing(shape, request.mean, request.std)
+    samples = load_labelled_images(request.evaluation, shape, classes, labels)
+    calibration = load_calibration(request.calibration, shape) if request.calibration else None
+    if calibration is not None:
+        model = check_on_calibration(model, to_inputs(calibration.pixels, preprocessing), progress)
+    if model.conversion is not None:
+        progress.tell(f"{model.name} was {model.conversion.describe()}")
     return Material(
         model=model,
-        samples=load_evaluation(request.evaluation, shape, classes, labels),
-        calibration=load_calibration(request.calibration, shape) if request.calibration else None,
-        preprocessing=plan_preprocessing(shape, request.mean, request.std),
+        task=Classification(samples, preprocessing, classes),
+        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
+        preprocessing=preprocessing,
+        labels=labels,
     )
-
-
-def _judge(plan: Plan, workshop: Workshop, reference: Reference) -> dict[str, tuple[Verdict, ...]]:
-    found = {key: workshop.measure(*key) for key in plan.measurements}
-    measured = {key: one.measurement if isinstance(one, Measured) else one for key, one in found.items()}
-    return {one.profile.id: decide_profile(one, measured, reference) for one in plan.profiles}
-
-
-def _release(request: PackRequest, plan: Plan, material: Material, reference: Reference) -> Release:
-    return Release(
-        name=request.name,
-        version=request.version,
-        source=material.model.source,
-        preprocessing=material.preprocessing,
-        labels=material.samples.labels,
-        float_value=reference.float_value,
-        provenance=Provenance(
-            source_name=material.model.name,
-            source_sha256=material.model.sha256,
-            calibration_sha256=material.calibration.sha256 if material.calibration else _NO_IMAGES_SHA256,
-            evaluation_sha256=material.samples.images.sha256,
-            tools=tool_versions(),
-            recipes={variant_name(precision): recipe_name(precision) for precision in plan.precisions},
-            normalized=material.model.normalized.changes,
-        ),
-    )
-
-
-def _bundle(
-    release: Release, material: Material, workshop: Workshop, verdicts: Sequence[Verdict]
-) -> BundleContent:
-    shipped = [verdict for verdict in verdicts if verdict.outcome is Outcome.SHIPPED]
-    contents: dict[str, bytes] = {}
-    artifacts: dict[Precision, Artifact] = {}
-    measured: dict[str, tuple[Precision, Measured]] = {}
-    for verdict in shipped:
-        precision = verdict.rung.precision
-        content, found = workshop.make(precision), workshop.measure(*verdict.rung.key)
-        assert isinstance(content, bytes)  # noqa: S101 - shipped, so it was made
-        assert isinstance(found, Measured)  # noqa: S101 - shipped, so it was measured
-        artifacts[precision] = _artifact(content)
-        contents[artifacts[precision].sha256] = content
-        measured[variant_name(precision)] = precision, found
-    choice = choose_golden(
-        material.samples.classes, {name: (kind, found.evaluation) for name, (kind, found) in measured.items()}
-    )
-    golden = encode_golden(
-        release.source.input.name,
-        workshop.inputs(choice.positions),
-        release.source.output.name,
-        [
-            (variant_name(verdict.rung.precision), workshop.outputs(*verdict.rung.key, choice.positions))
-            for verdict in shipped
-        ],
-    )
-    golden_artifact = _artifact(golden)
-    contents[golden_artifact.sha256] = golden
-    manifest = assemble_manifest(
-        release,
-        shipped[0].profile,
-        shipped,
-        artifacts,
-        Golden(artifact=golden_artifact, samples=len(choice.positions), tolerance=choice.tolerance),
-    )
-    return BundleContent(manifest, contents)
-
-
-def _artifact(content: bytes) -> Artifact:
-    return Artifact(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))

@@ -29,9 +29,8 @@ from contract.manifest import (
     VariantMetrics,
     VariantRequires,
 )
-from contract.profile import Precision
 from packager.description import Source
-from packager.gate import METRIC, Verdict
+from packager.gate import Verdict
 from packager.plan import MIN_TFLITE
 from packager.preprocess import input_range
 
@@ -46,8 +45,9 @@ class Release:
         source: What the model takes and gives.
         preprocessing: From an image to the input.
         labels: Class names; empty for none.
-        float_value: The float model's accuracy.
-        provenance: Where it comes from; recipes of all precisions made.
+        metric: The task's.
+        float_value: The float model's, 0 to 1.
+        provenance: Where it comes from; recipes of all variants made.
     """
 
     name: str
@@ -55,20 +55,16 @@ class Release:
     source: Source
     preprocessing: ImagePreprocessing
     labels: tuple[str, ...]
+    metric: str
     float_value: float
     provenance: Provenance
-
-
-def variant_name(precision: Precision) -> str:
-    """A bundle holds a precision once, so the precision names the variant."""
-    return precision.value
 
 
 def assemble_manifest(
     release: Release,
     profile_id: str,
     shipped: Sequence[Verdict],
-    artifacts: Mapping[Precision, Artifact],
+    artifacts: Mapping[str, Artifact],
     golden: Golden,
 ) -> Manifest:
     """The complete manifest of one bundle.
@@ -77,10 +73,10 @@ def assemble_manifest(
         release: What all profiles share.
         profile_id: The profile it is for.
         shipped: The rungs that passed, in the ladder's order.
-        artifacts: Model file per precision.
+        artifacts: Model file per variant name.
         golden: Self-test data over exactly these variants.
     """
-    variants = tuple(_variant(release, verdict, artifacts[verdict.rung.precision]) for verdict in shipped)
+    variants = tuple(_variant(release, verdict, artifacts[verdict.rung.name]) for verdict in shipped)
     names = {variant.name for variant in variants}
     recipes = {name: recipe for name, recipe in release.provenance.recipes.items() if name in names}
     return Manifest(
@@ -113,13 +109,16 @@ def _variant(release: Release, verdict: Verdict, artifact: Artifact) -> Variant:
     measured = verdict.measured
     assert measured is not None  # noqa: S101 - a shipped rung was measured (gate, rule 4)
     return Variant(
-        name=variant_name(verdict.rung.precision),
+        name=verdict.rung.name,
         artifact=artifact,
         precision=verdict.rung.precision,
         delegate=verdict.rung.delegate,
         requires=VariantRequires(min_version=MIN_TFLITE[verdict.rung.precision]),
         metrics=VariantMetrics(
-            metric=METRIC, value=measured.value, float_value=release.float_value, samples=measured.samples
+            metric=release.metric,
+            value=measured.value,
+            float_value=release.float_value,
+            samples=measured.samples,
         ),
         peak_memory_bytes=measured.peak_memory_bytes,
     )

@@ -15,6 +15,7 @@ import click
 
 from contract.commands import LitefleetGroup
 from contract.errors import AccuracyError, ConfigError, ManifestError
+from packager.rules import DEFAULT_MIN_SAMPLES, DEFAULT_RECOVERY_TRIALS
 from packager.settings import (
     DEFAULT_KEYS,
     DEFAULT_TOKEN_FILE,
@@ -76,36 +77,55 @@ def main() -> None:
     epilog="Example: litefleet-packager pack digits.tflite --name digits --version 1.0.0 "
     "--profile raspberry-pi-4 --calibration calibration --evaluation evaluation --labels labels.txt"
 )
-@click.argument("model", type=_PATH)
-@click.option("--name", required=True, help="Name of the model, for example digits.")
-@click.option("--version", required=True, help="SemVer version of the release, for example 1.0.0.")
+@click.argument("model", required=False)
+@click.option("--name", help="Name of the model, for example digits.")
+@click.option("--version", help="SemVer version of the release, for example 1.0.0.")
+@click.option("--profile", "profiles", multiple=True, help="Board to pack for; may be given again.")
+@click.option("--evaluation", help="Folder <class>/<image> to measure accuracy on.")
+@click.option("--calibration", help="Folder of images that static int8 learns its ranges from.")
+@click.option("--labels", help="Class names, one a line, in the order of the scores.")
+@click.option("--baseline", help="Bundle of an earlier release that this one must not fall behind.")
+@click.option("--mean", type=_Numbers(), help="Input = (pixel - mean) / std.  [default: 0]")
+@click.option("--std", type=_Numbers(), help="See --mean; above 0.  [default: 255]")
+@click.option("--output", help="Folder for the bundles.  [default: dist]")
 @click.option(
-    "--profile", "profiles", required=True, multiple=True, help="Board to pack for; may be given again."
-)
+    "--max-drop", metavar="LOSS",
+    help="How much a variant may lose: 0.01, or 1% of the reference.  [default: 0.01]",
+)  # fmt: skip
+@click.option("--max-class-drop", metavar="LOSS", help="How much it may lose in any single class.")
+@click.option("--class-floor", type=click.FloatRange(0, 1), help="What a variant must reach in every class.")
 @click.option(
-    "--evaluation", type=_PATH, required=True, help="Folder <class>/<image> to measure accuracy on."
-)
-@click.option("--calibration", type=_PATH, help="Folder of images that static int8 learns its ranges from.")
-@click.option("--labels", type=_PATH, help="Class names, one a line, in the order of the scores.")
-@click.option(
-    "--max-drop", type=click.FloatRange(0, 1), default=0.01, show_default=True,
-    help="How much accuracy a variant may lose, 0 to 1.",
+    "--confidence", type=float,
+    help="How sure the drop must be within --max-drop, for example 0.95; else the measured drop decides.",
 )  # fmt: skip
 @click.option(
-    "--baseline", type=_PATH, help="Bundle of an earlier release that this one must not fall behind."
+    "--min-samples", type=click.IntRange(min=1),
+    help=f"How many evaluation samples there must be.  [default: {DEFAULT_MIN_SAMPLES}]",
+)  # fmt: skip
+@click.option(
+    "--recovery-trials", type=click.IntRange(0, 100),
+    help="How often a failing variant is tried again with more operators in float.  "
+    f"[default: {DEFAULT_RECOVERY_TRIALS}]",
+)  # fmt: skip
+@click.option(
+    "--cache/--no-cache", default=None, help="Go on where an earlier run stopped.  [default: cache]"
 )
-@click.option("--mean", type=_Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
-@click.option("--std", type=_Numbers(), default="255", show_default=True, help="See --mean; above 0.")
-@click.option("--output", type=_PATH, default="dist", show_default=True, help="Folder for the bundles.")
+@click.option(
+    "--project", type=_PATH, help="Project file.  [default: the nearest litefleet.toml up the folders]"
+)
+@click.option("--dry-run", is_flag=True, help="Read and check everything, print the plan, make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-def pack(**options: Any) -> None:
+def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Quantize MODEL, measure every variant, and write one bundle per profile.
 
     MODEL is a float32 .tflite image classifier. Every rung of a profile's ladder is made and measured; those that
     lose no more than --max-drop go into the bundle. When none passes for some profile, nothing is written.
+    Whatever is not given here is taken from litefleet.toml.
     """
-    as_json: bool = options.pop("as_json")
-    request = _request(options)
+    request = _request(project, flags)
+    if dry_run:
+        _show_plan(request, as_json=as_json)
+        return
     from packager.app import pack as run_pack
     from packager.report import pack_json
     from packager.terminal import show_pack, step_progress
@@ -124,26 +144,59 @@ def pack(**options: Any) -> None:
         )
 
 
-def _request(options: dict[str, Any]) -> Any:
-    """Check what can be checked without looking at a file."""
+def _show_plan(request: Any, *, as_json: bool) -> None:
+    from packager.app import prepare
+    from packager.preview import preview
+    from packager.terminal import show_preview, step_progress
+
+    with step_progress() as progress:
+        found = preview(prepare(request, progress), request.rules)
+    if as_json:
+        import msgspec
+
+        click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
+    else:
+        show_preview(found)
+
+
+def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
+    """Check what can be checked without looking at a model or an image."""
     from contract.identifiers import parse_model, parse_version
     from firmware_profiles import load_profile
+    from packager.cache import default_cache_folder
+    from packager.project import Project, find_project, gate_rules, load_project, numbers, override
 
-    names: tuple[str, ...] = options.pop("profiles")
-    double = sorted({name for name in names if names.count(name) > 1})
-    if double:
-        raise ConfigError(f"--profile {double[0]} is given twice")
-    if min(options["std"]) <= 0:
-        raise ConfigError("--std must be above 0")
+    path = project_file or find_project(Path.cwd())
+    flags["profiles"] = flags["profiles"] or None
+    table = override(load_project(path) if path else Project(), flags)
     try:
-        parse_model(options["name"])
-        parse_version(options["version"])
+        parse_model(table.name)
+        parse_version(table.version)
     except ManifestError as error:
         raise ConfigError(str(error), remedy=error.remedy) from error
-    profiles = tuple(load_profile(name) for name in names)
+    profiles = tuple(load_profile(name) for name in table.profiles)
+    rules = gate_rules(table)
     from packager.app import PackRequest
 
-    return PackRequest(profiles=profiles, **options)
+    return PackRequest(
+        model=Path(table.model),
+        name=table.name,
+        version=table.version,
+        profiles=profiles,
+        evaluation=Path(table.evaluation),
+        calibration=_optional(table.calibration),
+        labels=_optional(table.labels),
+        baseline=_optional(table.baseline),
+        rules=rules,
+        mean=numbers(table.mean),
+        std=numbers(table.std),
+        output=Path(table.output),
+        cache=default_cache_folder() if table.cache else None,
+    )
+
+
+def _optional(path: str) -> Path | None:
+    return Path(path) if path else None
 
 
 @main.command(epilog="Example: litefleet-packager inspect dist/digits-1.0.0-raspberry-pi-4.bundle")
@@ -192,6 +245,49 @@ def coverage(
         return
     for line in coverage_lines(*shown):
         click.echo(line)
+
+
+@main.command(
+    epilog="Example: litefleet-packager lint model.tflite --profile raspberry-pi-4 --calibration calibration"
+)
+@click.argument("model", type=_PATH)
+@click.option("--profile", "profiles", multiple=True, help="Board it is meant for; may be given again.")
+@click.option(
+    "--calibration", type=_PATH, help="Folder of images that static int8 would learn its ranges from."
+)
+@click.option("--mean", type=_Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
+@click.option("--std", type=_Numbers(), default="255", show_default=True, help="See --mean; above 0.")
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def lint(
+    model: Path,
+    profiles: tuple[str, ...],
+    calibration: Path | None,
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    as_json: bool,
+) -> None:
+    """Say what will go wrong with MODEL before any work is done.
+
+    MODEL is any .tflite file. Every finding has a code, how bad it is, and what to do; errors end with exit code 1.
+    """
+    from firmware_profiles import load_profile
+    from packager.lint.run import check_findings, lint_file
+
+    if min(std) <= 0:
+        raise ConfigError("--std must be above 0")
+    boards = [load_profile(name) for name in dict.fromkeys(profiles)]
+    findings = lint_file(model, boards, calibration, mean, std)
+    if as_json:
+        import msgspec
+
+        click.echo(json.dumps(msgspec.to_builtins(findings), indent=2))
+    else:
+        for finding in findings:
+            click.echo(finding.line())
+        if not findings:
+            click.echo(f"{model.name}: nothing found")
+    check_findings(findings, model.name)
 
 
 @main.group()

@@ -59,7 +59,7 @@ def choose_golden(
     the clearest are taken and less agreement is asked for.
 
     Args:
-        classes: (N,) true class of each evaluation image.
+        classes: (N,) kind of each evaluation sample.
         variants: Variant name to its precision and evaluation.
     """
     allowed = {name: TOLERANCE_SHARE[kind] * found.spread for name, (kind, found) in variants.items()}

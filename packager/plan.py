@@ -42,11 +42,18 @@ class Rung:
         precision: What to make.
         delegate: What it runs on.
         unavailable: Why it cannot be made for this profile; empty when it can.
+        floats: Operators that are left in float, by the name that the quantizer knows them by; empty for a plain rung.
     """
 
     precision: Precision
     delegate: DelegateName
     unavailable: str = ""
+    floats: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The variant's name; a bundle holds a precision once plain and once selective at most."""
+        return f"{self.precision.value}-selective" if self.floats else self.precision.value
 
     @property
     def key(self) -> tuple[Precision, DelegateName]:

@@ -1,4 +1,4 @@
-"""Makes a precision of a float model; the packager's door to ``litert_quantizer``.
+"""Makes a precision of a float model, and compares the two; the packager's door to ``litert_quantizer``.
 
 Guarantees: the same model, precision and calibration images give the same bytes on the same kind of processor
 (calibration runs the float model, whose last bits depend on the processor). Does not measure what it made.
@@ -6,7 +6,11 @@ Guarantees: the same model, precision and calibration images give the same bytes
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +20,9 @@ from contract.errors import RejectedError
 from contract.profile import Precision
 from packager.description import Source
 from packager.quiet import native_output_hidden
+from packager.selective import lost_share
+
+Floats = npt.NDArray[np.float32]
 
 # Names in litert_quantizer.recipe; float16 has no function there, its recipe is built below.
 _RECIPES = {
@@ -53,16 +60,66 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in names}
 
 
-def quantize(
-    content: bytes, precision: Precision, source: Source, calibration: npt.NDArray[np.float32]
-) -> bytes:
+def describe_recipe(precision: Precision, floats: Sequence[str]) -> str:
+    """What the provenance says of how a variant was made, with the operators that were left in float."""
+    name = recipe_name(precision)
+    return f"{name}, in float: {', '.join(floats)}" if floats else name
+
+
+def recipe_rules(precision: Precision, floats: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The quantizer's own form of a recipe; of rules that match an operator the last one holds.
+
+    Args:
+        precision: What to make; not float32.
+        floats: Operators to leave in float, by the names of their outputs, each followed by ``;``.
+    """
+    from litert_quantizer import recipe
+
+    rules: list[dict[str, Any]] = (
+        list(_FLOAT16) if precision is Precision.FLOAT16 else list(getattr(recipe, _RECIPES[precision])())
+    )
+    return rules + [
+        {"regex": f"^{re.escape(name)}$", "operation": "*", "algorithm_key": "no_quantize", "op_config": {}}
+        for name in floats
+    ]
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """What calibration found, in the quantizer's own form; None for a precision that needs none."""
+
+    values: Any
+
+
+def calibrate(content: bytes, precision: Precision, source: Source, calibration: Floats) -> Ranges:
+    """Run the float model over the calibration inputs and keep the range of every tensor.
+
+    Args:
+        content: The float .tflite file.
+        precision: What is to be made; not float32.
+        source: Its signature and input.
+        calibration: (N, ...) float32 inputs; only static precisions look at them.
+
+    Raises:
+        RejectedError: The quantizer cannot do it with this model.
+    """
+    from litert_quantizer import quantizer
+
+    feed = _feed(source, calibration)
+    with _refusals(f"make {precision.value} of it"):
+        work = quantizer.Quantizer(bytearray(content), recipe_rules(precision))
+        # One thread: the ranges must not depend on how many cores this machine has.
+        return Ranges(work.calibrate(feed, num_threads=1) if work.need_calibration else None)
+
+
+def quantize(content: bytes, precision: Precision, ranges: Ranges, floats: Sequence[str] = ()) -> bytes:
     """Make one precision of a model.
 
     Args:
         content: The float .tflite file.
         precision: What to make; not float32, which is the file itself.
-        source: Its signature and input.
-        calibration: (N, H, W, C) float32 inputs; only static precisions look at them.
+        ranges: What ``calibrate`` found for the same model and precision.
+        floats: Operators to leave in float; see ``recipe_rules``.
 
     Returns:
         The .tflite file.
@@ -70,20 +127,56 @@ def quantize(
     Raises:
         RejectedError: The quantizer cannot do it with this model.
     """
-    from litert_quantizer import quantizer, recipe
+    from litert_quantizer import quantizer
 
-    rules: Any = _FLOAT16 if precision is Precision.FLOAT16 else getattr(recipe, _RECIPES[precision])()
-    feed = [{source.input.name: sample[np.newaxis]} for sample in calibration]
+    with _refusals(f"make {precision.value} of it"):
+        work = quantizer.Quantizer(bytearray(content), recipe_rules(precision, floats))
+        made = work.quantize(ranges.values, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(made.quantized_model)
+
+
+def compare_tensors(content: bytes, made: bytes, source: Source, inputs: Floats) -> dict[str, float]:
+    """How much of each tensor a quantized model loses.
+
+    Args:
+        content: The float .tflite file.
+        made: What was quantized from it.
+        source: Its signature and input.
+        inputs: (N, ...) float32, a few inputs to run both models on.
+
+    Returns:
+        Tensor name to ``lost_share``, averaged over the inputs; constants are in it too.
+
+    Raises:
+        RejectedError: The two cannot be compared.
+    """
+    from litert_quantizer import model_validator, quantizer
+
+    # The metric's name is only a key here, what is computed is lost_share.
+    metric = quantizer.ValidationErrorMetric.MEDIAN_DIFF_RATIO
+    with _refusals("compare it with the float model"):
+        found = model_validator.compare_model(
+            content,
+            made,
+            _feed(source, inputs),
+            [metric],
+            [lost_share],
+            use_xnnpack=False,  # a delegate keeps tensors inside to itself
+            num_threads=1,
+        )
+        return {name: float(values[metric.value]) for name, values in found.get_all_tensor_results().items()}
+
+
+def _feed(source: Source, inputs: Floats) -> dict[str, list[dict[str, Floats]]]:
+    return {source.signature: [{source.input.name: sample[np.newaxis]} for sample in inputs]}
+
+
+@contextlib.contextmanager
+def _refusals(what: str) -> Iterator[None]:
     try:
         with native_output_hidden():
-            work = quantizer.Quantizer(bytearray(content), rules)
-            # One thread: the ranges must not depend on how many cores this machine has.
-            ranges = (
-                work.calibrate({source.signature: feed}, num_threads=1) if work.need_calibration else None
-            )
-            made = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+            yield
     except Exception as error:
-        # Foreign code alone stands in the try, and it stumbles over models it does not know in many ways.
+        # Foreign code alone stands in the block, and it stumbles over models it does not know in many ways.
         reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise RejectedError(f"litert-quantizer cannot make {precision.value} of it: {reason}") from error
-    return bytes(made.quantized_model)
+        raise RejectedError(f"litert-quantizer cannot {what}: {reason}") from error

@@ -8,14 +8,16 @@ PURE. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from contract.manifest import Manifest
-from packager.gate import METRIC, Measurement, Reference, Verdict
+from packager.bootstrap import SHOWN_CONFIDENCE
+from packager.gate import Measurement, Reference, Verdict
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class PackResult:
         faults: One per profile that nothing passes for; then there are no bundles.
         bundles: Paths, one per profile.
         normalized: What was done to the model before anything was made of it.
+        conversion: How it was made of another framework's model; empty for a .tflite file.
+        warnings: What should be looked at, although it stopped nothing.
+        stages_reused: How many quantizations, measurements and comparisons earlier runs had done already.
+        stages_made: How many were done now.
     """
 
     name: str
@@ -41,6 +47,10 @@ class PackResult:
     faults: tuple[str, ...]
     bundles: tuple[Path, ...]
     normalized: tuple[str, ...] = ()
+    conversion: str = ""
+    warnings: tuple[str, ...] = ()
+    stages_reused: int = 0
+    stages_made: int = 0
 
 
 class RungRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +67,14 @@ class RungRow(msgspec.Struct, frozen=True, kw_only=True):
         size_ratio: To the float model's size.
         value: The metric, 0 to 1.
         drop: Reference less value.
+        drop_low: Lower end of the drop's bootstrap interval.
+        drop_high: Upper end.
+        classes: The metric of each class, in the order of ``class_names``; None for a class without samples.
         host_latency_ms_p50: Median on this machine, one thread.
         peak_memory_bytes: Estimate for one interpreter.
+        floats: Operators that were left in float; empty for a plain rung.
+        cost_bytes: What leaving them in float cost in size, against the plain rung.
+        cost_ms: What it cost in host latency.
     """
 
     profile: str
@@ -71,8 +87,14 @@ class RungRow(msgspec.Struct, frozen=True, kw_only=True):
     size_ratio: float | None = None
     value: float | None = None
     drop: float | None = None
+    drop_low: float | None = None
+    drop_high: float | None = None
+    classes: tuple[float | None, ...] = ()
     host_latency_ms_p50: float | None = None
     peak_memory_bytes: int | None = None
+    floats: tuple[str, ...] = ()
+    cost_bytes: int | None = None
+    cost_ms: float | None = None
 
 
 def rung_rows(result: PackResult) -> Iterator[RungRow]:
@@ -83,52 +105,76 @@ def rung_rows(result: PackResult) -> Iterator[RungRow]:
 
 
 def _row(result: PackResult, verdict: Verdict) -> RungRow:
-    precision, found = verdict.rung.precision.value, verdict.measured
+    found, plain = verdict.measured, verdict.plain
     row = RungRow(
         profile=verdict.profile,
-        variant=precision,
-        precision=precision,
+        variant=verdict.rung.name,
+        precision=verdict.rung.precision.value,
         delegate=verdict.rung.delegate.value,
         verdict=verdict.outcome.value,
         reason=verdict.reason,
     )
     if found is None:
         return row
+    low, high = found.drop_interval or (None, None)
     return msgspec.structs.replace(
         row,
         size_bytes=found.size_bytes,
         size_ratio=found.size_bytes / result.reference.float_bytes,
         value=found.value,
         drop=result.reference.value - found.value,
+        drop_low=low,
+        drop_high=high,
+        classes=_without_nan(found.classes),
         host_latency_ms_p50=found.latency_ms_p50,
         peak_memory_bytes=found.peak_memory_bytes,
+        floats=verdict.rung.floats,
+        cost_bytes=found.size_bytes - plain.size_bytes if plain else None,
+        cost_ms=found.latency_ms_p50 - plain.latency_ms_p50 if plain else None,
     )
+
+
+def _without_nan(values: Iterable[float]) -> tuple[float | None, ...]:
+    """JSON has no NaN."""
+    return tuple(None if math.isnan(value) else value for value in values)
 
 
 def pack_json(result: PackResult) -> dict[str, object]:
     """The whole result for ``pack --json``."""
     reference = result.reference
+    rules = reference.rules
     return {
         "model": result.name,
         "version": result.version,
-        "metric": METRIC,
+        "metric": reference.metric,
         "samples": result.float_measured.samples,
         "float": {
             "value": reference.float_value,
             "size_bytes": reference.float_bytes,
             "host_latency_ms_p50": result.float_measured.latency_ms_p50,
+            "classes": _without_nan(reference.float_classes),
         },
+        "class_names": list(reference.class_names),
         "gate": {
-            "max_drop": reference.max_drop,
+            "max_drop": str(rules.max_drop),
+            "max_class_drop": str(rules.max_class_drop) if rules.max_class_drop else None,
+            "class_floor": rules.class_floor,
+            "confidence": rules.confidence,
+            "interval_confidence": rules.confidence or SHOWN_CONFIDENCE,
+            "min_samples": rules.min_samples,
+            "allowed_drop": reference.allowed,
             "reference": reference.value,
             "limit": reference.limit,
             "baseline": reference.baseline_name,
             "baseline_value": reference.baseline_value,
         },
         "normalized": list(result.normalized),
+        "conversion": result.conversion,
         "rows": msgspec.to_builtins(list(rung_rows(result))),
         "bundles": [str(path) for path in result.bundles],
         "faults": list(result.faults),
+        "warnings": list(result.warnings),
+        "stages": {"reused": result.stages_reused, "made": result.stages_made},
     }
 
 
@@ -158,7 +204,7 @@ def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
         tools = ", ".join(f"{name} {version}" for name, version in manifest.provenance.tools.items())
         rows.append(("source", f"{manifest.provenance.source_name} {manifest.provenance.source_sha256}"))
         if manifest.provenance.normalized:
-            rows.append(("normalised", ", ".join(manifest.provenance.normalized)))
+            rows.append(("changed", ", ".join(manifest.provenance.normalized)))
         rows += [
             ("made with", tools),
         ]

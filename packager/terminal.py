@@ -26,7 +26,9 @@ from rich.text import Text
 
 from contract.manifest import Manifest
 from contract.profile import Precision
-from packager.gate import METRIC, Outcome
+from packager.bootstrap import SHOWN_CONFIDENCE
+from packager.gate import Outcome
+from packager.preview import Preview
 from packager.report import PackResult, RungRow, manifest_rows, rung_rows
 
 _PIPE_WIDTH = 160  # no table here is wider
@@ -98,26 +100,37 @@ def show_pack(result: PackResult) -> None:
     console = _console()
     reference, floating = result.reference, result.float_measured
     console.print(
-        f"float model: {reference.float_bytes:,} bytes, {METRIC} {reference.float_value:.4f} over "
-        f"{floating.samples} images, {floating.latency_ms_p50:.3f} ms; "
+        f"float model: {reference.float_bytes:,} bytes, {reference.metric} {reference.float_value:.4f} over "
+        f"{floating.samples} samples, {floating.latency_ms_p50:.3f} ms; "
         f"at least {reference.describe()} passes",
         highlight=False,
         soft_wrap=True,
     )
     rows = list(rung_rows(result))
     for profile in result.verdicts:
-        _show_profile(console, profile, [row for row in rows if row.profile == profile])
+        _show_profile(console, profile, reference.metric, [row for row in rows if row.profile == profile])
+    confidence = reference.rules.confidence or SHOWN_CONFIDENCE
+    console.print(
+        f"up to: upper end of the {confidence:g} bootstrap interval of the drop; host ms: median on this machine",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if result.stages_reused:
+        stages = result.stages_reused + result.stages_made
+        console.print(
+            f"{result.stages_reused} of {stages} steps were done by an earlier run", highlight=False
+        )
     for path in result.bundles:
         console.print(Text(f"wrote {path} ({path.stat().st_size:,} bytes)"), soft_wrap=True)
 
 
-def _show_profile(console: Console, profile: str, rows: Sequence[RungRow]) -> None:
+def _show_profile(console: Console, profile: str, metric: str, rows: Sequence[RungRow]) -> None:
     table = Table(
         title=profile, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True
     )
-    table.add_column("variant", no_wrap=True)
-    table.add_column("precision", no_wrap=True)
-    for heading in ("bytes", "ratio", METRIC, "drop", "host p50"):
+    table.add_column("variant", overflow="fold")
+    table.add_column("bits", no_wrap=True)
+    for heading in ("bytes", "ratio", metric, "drop", "up to", "host ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
@@ -131,18 +144,48 @@ def _show_profile(console: Console, profile: str, rows: Sequence[RungRow]) -> No
     for row in rows:
         if row.reason:
             console.print(Text(f"  {row.variant}: {row.reason}"), soft_wrap=True)
+        if row.cost_bytes is not None:
+            cost = f"costs {row.cost_bytes:+,} bytes and {row.cost_ms:+.3f} ms"
+            # Converters join the names of what they fused; the first says enough here, all stand in --json.
+            names = ", ".join(name.partition(";")[0] for name in row.floats)
+            console.print(
+                Text(f"  {row.variant}: {len(row.floats)} operators in float, {cost}: {names}"),
+                soft_wrap=True,
+            )
 
 
 def _numbers(row: RungRow) -> tuple[str, ...]:
     if row.size_bytes is None:
-        return ("", "", "", "", "")
+        return ("", "", "", "", "", "")
     return (
         f"{row.size_bytes:,}",
         f"{row.size_ratio:.3f}",
         f"{row.value:.4f}",
         f"{row.drop:+.4f}",
-        f"{row.host_latency_ms_p50:.3f} ms",
+        "" if row.drop_high is None else f"{row.drop_high:+.4f}",
+        f"{row.host_latency_ms_p50:.3f}",
     )
+
+
+def show_preview(preview: Preview) -> None:
+    """Print what would be done, and why."""
+    console = _console()
+    samples = f"{preview.samples} samples, {preview.calibration_samples} calibration samples"
+    lines = [
+        f"{preview.model}: {preview.metric} over {samples}",
+        "gate:",
+        *(f"  {rule}" for rule in preview.rules),
+        f"made and measured once for all profiles: {', '.join(preview.work)}",
+    ]
+    for line in lines:
+        console.print(Text(line), soft_wrap=True)
+    for profile in preview.profiles:
+        budgets = f"memory {profile.peak_memory_bytes:,} bytes, bundle {profile.bundle_bytes:,} bytes at most"
+        console.print(Text.assemble("\n", (profile.profile, "bold"), f": {budgets}"), soft_wrap=True)
+        for number, rung in enumerate(profile.rungs, start=1):
+            what = rung.delegate if rung.is_made else "not made"
+            console.print(Text(f"  {number}. {rung.variant} ({what}): {rung.reason}"), soft_wrap=True)
+    console.print(Text("\nnothing was made or written (--dry-run)"), soft_wrap=True)
 
 
 def show_manifest(manifest: Manifest) -> None:
@@ -151,7 +194,8 @@ def show_manifest(manifest: Manifest) -> None:
     for label, text in manifest_rows(manifest):
         console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
-    for heading in ("variant", "delegate", "bytes", METRIC, "float", "memory", "TFLite"):
+    metric = manifest.variants[0].metrics.metric if manifest.variants else "metric"
+    for heading in ("variant", "delegate", "bytes", metric, "float", "memory", "TFLite"):
         is_text = heading in {"variant", "delegate"}
         table.add_column(heading, justify="left" if is_text else "right", no_wrap=True)
     for variant in manifest.variants:

@@ -1,31 +1,47 @@
-"""Makes and measures the precisions of one model, each once.
+"""Makes and measures the variants of one model, each once.
 
-Guarantees: however many profiles want a precision, it is quantized once and evaluated once per delegate; what
-cannot be made or run is remembered with its reason instead of stopping the run.
+Guarantees: however many profiles want a variant, it is quantized once and evaluated once per delegate; what an earlier
+run made from the same things is taken from the cache; what cannot be made or run is remembered with its reason instead
+of stopping the run.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from contract.errors import RejectedError, RuntimeLoadError
 from contract.manifest import ImagePreprocessing
 from contract.profile import DelegateName, Precision
-from packager.evaluate import Evaluation, EvaluationSet, evaluate, measure_latency_ms
+from packager.cache import Stages, processor_kind, stage_key
+from packager.evaluate import Evaluation, evaluate, measure_latency_ms
 from packager.gate import Measurement
-from packager.images import ImageSet
-from packager.preprocess import to_inputs
-from packager.quantize import quantize
+from packager.plan import Rung
+from packager.quantize import (
+    Ranges,
+    calibrate,
+    compare_tensors,
+    describe_recipe,
+    quantize,
+    tool_versions,
+)
+from packager.record import Run, decode_run, encode_run
 from packager.runtime.flatbuffer import estimate_memory_bytes
+from packager.runtime.graph import read_graph
 from packager.runtime.interpreter import LoadedModel
+from packager.selective import Blame, rank, read_steps
 from packager.sources.tflite import SourceModel
+from packager.tasks.task import Inputs, Task
 
 Floats = npt.NDArray[np.float32]
+_RANKING_SAMPLES = 16
+"""Ranges of errors settle within a few samples; each takes two interpreters that keep every tensor."""
 
 
 class Progress(Protocol):
@@ -39,27 +55,33 @@ class Progress(Protocol):
         """Some more units of the step are done."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Something that whoever waits should read now."""
+        ...
+
 
 @dataclass(frozen=True)
 class Material:
-    """What a run works with: the model, and its images with the way from pixels to inputs.
+    """What a run works with.
 
     Attributes:
         model: The float model.
-        samples: Evaluation images.
-        calibration: Calibration images; None where no precision needs them.
-        preprocessing: From pixels to inputs.
+        task: Its evaluation samples and how they are scored.
+        calibration: What static precisions learn ranges from; None where no precision needs it.
+        preprocessing: From an image to the model's input.
+        labels: Class names; empty for none.
     """
 
     model: SourceModel
-    samples: EvaluationSet
-    calibration: ImageSet | None
+    task: Task
+    calibration: Inputs | None
     preprocessing: ImagePreprocessing
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one precision on one delegate did."""
+    """What one variant on one delegate did."""
 
     evaluation: Evaluation
     measurement: Measurement
@@ -68,63 +90,130 @@ class Measured:
 class Workshop:
     """Quantizes and measures on demand, and remembers."""
 
-    def __init__(self, material: Material, progress: Progress) -> None:
+    def __init__(self, material: Material, progress: Progress, stages: Stages) -> None:
         self._material = material
         self._progress = progress
-        self._made: dict[Precision, bytes | str] = {}
-        self._measured: dict[tuple[Precision, DelegateName], Measured | str] = {}
+        self._stages = stages
+        self._origin = {
+            "model": hashlib.sha256(material.model.content).hexdigest(),
+            "tools": tool_versions(),
+            "processor": processor_kind(),
+        }
+        self._ranges: dict[Precision, Ranges] = {}
+        self._made: dict[tuple[Precision, tuple[str, ...]], bytes | str] = {}
+        self._measured: dict[tuple[Precision, tuple[str, ...], DelegateName], Measured | str] = {}
 
-    def make(self, precision: Precision) -> bytes | str:
-        """The model file of a precision, or why it cannot be made."""
-        if precision is Precision.FLOAT32:
+    @property
+    def task(self) -> Task:
+        """What is measured."""
+        return self._material.task
+
+    @property
+    def progress(self) -> Progress:
+        """Who is told."""
+        return self._progress
+
+    def make(self, rung: Rung) -> bytes | str:
+        """The model file of a rung, or why it cannot be made."""
+        if rung.precision is Precision.FLOAT32:
             return self._material.model.content
-        if precision not in self._made:
-            self._progress.start(f"quantizing to {precision.value}", None)
+        key = rung.precision, rung.floats
+        if key not in self._made:
+            self._progress.start(f"quantizing to {rung.name}", None)
             try:
-                self._made[precision] = quantize(
-                    self._material.model.content, precision, self._material.model.source, self._calibration()
-                )
+                self._made[key] = self._stages.run(self._made_key(rung), lambda: self._quantize(rung))
             except RejectedError as error:
-                self._made[precision] = str(error)
-        return self._made[precision]
+                self._made[key] = str(error)
+        return self._made[key]
 
-    def _calibration(self) -> Floats:
-        images = self._material.calibration
-        if images is None:
-            return np.empty((0, *self._material.model.source.image_shape), dtype=np.float32)
-        return to_inputs(images.pixels, self._material.preprocessing)
+    def _made_key(self, rung: Rung) -> str:
+        calibration = self._material.calibration
+        return stage_key(
+            "quantized",
+            **self._origin,
+            recipe=describe_recipe(rung.precision, rung.floats),
+            calibration=[calibration.sha256, calibration.preparation] if calibration else [],
+        )
 
-    def measure(self, precision: Precision, delegate: DelegateName) -> Measured | str:
-        """How a precision does on a delegate, or why it cannot be made or run."""
-        key = precision, delegate
+    def _quantize(self, rung: Rung) -> bytes:
+        model, precision = self._material.model, rung.precision
+        if precision not in self._ranges:
+            self._ranges[precision] = calibrate(
+                model.content, precision, model.source, self._calibration_inputs()
+            )
+        return quantize(model.content, precision, self._ranges[precision], rung.floats)
+
+    def _calibration_inputs(self) -> Floats:
+        calibration = self._material.calibration
+        if calibration is not None:
+            return calibration.inputs(range(len(calibration)))
+        return np.empty((0, *self._material.model.source.image_shape), dtype=np.float32)
+
+    def measure(self, rung: Rung) -> Measured | str:
+        """How a rung does on its delegate, or why it cannot be made or run."""
+        key = rung.precision, rung.floats, rung.delegate
         if key not in self._measured:
-            content = self.make(precision)
+            content = self.make(rung)
             try:
-                self._measured[key] = content if isinstance(content, str) else self._run(content, key)
+                self._measured[key] = content if isinstance(content, str) else self._run(content, rung)
             except RuntimeLoadError as error:
                 self._measured[key] = str(error)
         return self._measured[key]
 
-    def _run(self, content: bytes, key: tuple[Precision, DelegateName]) -> Measured:
-        material = self._material
-        self._progress.start(f"measuring {key[0].value}", len(material.samples.classes))
-        model = LoadedModel(content, key[1])
-        evaluation = evaluate(model, material.samples, material.preprocessing, self._progress.advance)
+    def _run(self, content: bytes, rung: Rung) -> Measured:
+        task = self.task
+        self._progress.start(f"measuring {rung.name}", len(task))
+        key = stage_key(
+            "evaluated",
+            **self._origin,
+            variant=hashlib.sha256(content).hexdigest(),
+            delegate=rung.delegate,
+            samples=[task.sha256, task.preparation, task.scoring],
+        )
+        run = decode_run(self._stages.run(key, lambda: self._evaluate(content, rung)), task)
+        found = run.evaluation
         measurement = Measurement(
             size_bytes=len(content),
-            value=evaluation.accuracy,
-            samples=evaluation.samples,
+            value=found.value,
+            samples=len(task),
             peak_memory_bytes=estimate_memory_bytes(content),
-            latency_ms_p50=measure_latency_ms(model, material.samples, material.preprocessing),
+            latency_ms_p50=run.latency_ms_p50,
+            classes=found.classes,
+            useless=found.useless,
         )
-        return Measured(evaluation, measurement)
+        return Measured(found, measurement)
 
-    def inputs(self, positions: Sequence[int]) -> Floats:
-        """(positions, H, W, C) float32 inputs of evaluation images."""
-        return to_inputs(self._material.samples.images.pixels[list(positions)], self._material.preprocessing)
+    def _evaluate(self, content: bytes, rung: Rung) -> bytes:
+        model, task = LoadedModel(content, rung.delegate), self.task
+        evaluation = evaluate(model, task, self._progress.advance)
+        return encode_run(Run(evaluation, measure_latency_ms(model, task)))
 
-    def outputs(self, precision: Precision, delegate: DelegateName, positions: Sequence[int]) -> Floats:
-        """(positions, classes) float32 real outputs of a precision that was measured."""
-        content = self.make(precision)
-        assert isinstance(content, bytes)  # noqa: S101 - asked for shipped variants only
-        return LoadedModel(content, delegate).run(self.inputs(positions))
+    def blame(self, rung: Rung) -> list[Blame]:
+        """Which operators of a rung's model add how much error, worst first.
+
+        Raises:
+            RejectedError: The model cannot be compared with the float one.
+        """
+        model = self._material.model
+        made = self.make(rung)
+        assert isinstance(made, bytes)  # noqa: S101 - asked for measured rungs only
+        self._progress.start(f"looking for what spoils {rung.name}", None)
+        samples = self._material.calibration or self.task
+        inputs = samples.inputs(range(0, len(samples), max(1, len(samples) // _RANKING_SAMPLES)))
+        inputs = inputs[:_RANKING_SAMPLES]
+        key = stage_key(
+            "compared", **self._origin, variant=hashlib.sha256(made).hexdigest(), inputs=_digest(inputs)
+        )
+        compare = lambda: msgspec.json.encode(compare_tensors(model.content, made, model.source, inputs))  # noqa: E731
+        errors = msgspec.json.decode(self._stages.run(key, compare), type=dict[str, float])
+        return rank(read_steps(read_graph(model.content)), errors, rung.precision)
+
+    def outputs(self, rung: Rung, positions: Sequence[int]) -> Floats:
+        """(positions, ...) float32 real outputs of a rung that was measured."""
+        content = self.make(rung)
+        assert isinstance(content, bytes)  # noqa: S101 - asked for shipped rungs only
+        return LoadedModel(content, rung.delegate).run(self.task.inputs(positions))
+
+
+def _digest(values: Floats) -> str:
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()

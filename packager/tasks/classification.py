@@ -12,11 +12,43 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.manifest import ImagePreprocessing
-from packager.evaluate import EvaluationSet
+from packager.images import ImageSet
 from packager.preprocess import to_inputs
+from packager.tasks.labelled_images import LabelledImages
 from packager.tasks.task import Counts, Floats, Scores
 
 METRIC = "accuracy"
+
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Images to learn ranges from, with the way from their pixels to the model's input."""
+
+    images: ImageSet
+    preprocessing: ImagePreprocessing
+
+    @property
+    def sha256(self) -> str:
+        """Digest over names and bytes of the images."""
+        return self.images.sha256
+
+    @property
+    def preparation(self) -> str:
+        """The preprocessing."""
+        return str(self.preprocessing)
+
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """N digests over decoded pixels."""
+        return self.images.digests
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self.images.folders)
+
+    def inputs(self, positions: Sequence[int]) -> Floats:
+        """(positions, H, W, C) float32."""
+        return to_inputs(self.images.pixels[list(positions)], self.preprocessing)
 
 
 @dataclass(frozen=True)
@@ -29,7 +61,7 @@ class Classification:
         count: How many classes the model tells apart.
     """
 
-    samples: EvaluationSet
+    samples: LabelledImages
     preprocessing: ImagePreprocessing
     count: int
 
@@ -42,6 +74,16 @@ class Classification:
     def sha256(self) -> str:
         """Digest over names, class folders and bytes of the images."""
         return self.samples.images.sha256
+
+    @property
+    def preparation(self) -> str:
+        """The preprocessing."""
+        return str(self.preprocessing)
+
+    @property
+    def scoring(self) -> str:
+        """Top-1 over so many classes."""
+        return f"top-1 of {self.count}"
 
     @property
     def digests(self) -> Sequence[bytes]:

@@ -25,8 +25,35 @@ Counts = npt.NDArray[np.float64]
 """(R, N): how often each sample counts, in each of R draws."""
 
 
-class Task(Protocol):
-    """A task bound to its evaluation samples.
+class Inputs(Protocol):
+    """Samples that a model can be fed with; what static quantization learns its ranges from."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest over the samples, and over what is true of them where that is known."""
+        ...
+
+    @property
+    def preparation(self) -> str:
+        """How inputs are made of samples, as text: preprocessing with all its numbers."""
+        ...
+
+    @property
+    def digests(self) -> Sequence[bytes]:
+        """N digests, each over the content of one sample; equal ones are the same picture, sound or row."""
+        ...
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        ...
+
+    def inputs(self, positions: Sequence[int]) -> Floats:
+        """The model's input for these samples, (positions, ...) float32 real values without a batch dimension."""
+        ...
+
+
+class Task(Inputs, Protocol):
+    """A task bound to its evaluation samples; equal ``sha256`` make the metrics of two runs comparable.
 
     A module of ``packager.tasks`` has one class that implements it and one function that reads a folder into it.
     """
@@ -37,13 +64,8 @@ class Task(Protocol):
         ...
 
     @property
-    def sha256(self) -> str:
-        """Digest over the samples and what is true of them; equal digests make two runs comparable."""
-        ...
-
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests, each over the content of one sample; equal ones are the same picture, sound or row."""
+    def scoring(self) -> str:
+        """What scores follow from beside samples and inputs, as text: which task, thresholds."""
         ...
 
     @property
@@ -54,14 +76,6 @@ class Task(Protocol):
     @property
     def strata(self) -> npt.NDArray[np.int64]:
         """(N,) which kind each sample is of; golden samples are spread over the kinds. All 0 where there are none."""
-        ...
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        ...
-
-    def inputs(self, positions: Sequence[int]) -> Floats:
-        """The model's input for these samples, (positions, ...) float32 real values without a batch dimension."""
         ...
 
     def score(self, outputs: Sequence[Floats], positions: Sequence[int]) -> Scores:

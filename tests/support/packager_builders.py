@@ -12,10 +12,15 @@ from PIL import Image
 
 from contract.profile import DelegateName, Precision, Profile
 from firmware_profiles import load_profile
+from packager.calibration import load_calibration
 from packager.description import ModelDescription, SignatureDescription, TensorDescription
 from packager.evaluate import Evaluation
 from packager.gate import Measurement, Reference
+from packager.images import ImageSet
 from packager.plan import ProfilePlan, Rung
+from packager.preprocess import plan_preprocessing
+from packager.tasks.classification import CalibrationImages, Classification
+from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 XNNPACK = DelegateName.XNNPACK
@@ -68,7 +73,7 @@ def measurement(**changes: Any) -> Measurement:
 
 def reference(**changes: Any) -> Reference:
     """A float model that is right in 99 of 100 cases."""
-    sound: dict[str, Any] = {"float_value": 0.99, "float_bytes": 400_000, "max_drop": 0.01}
+    sound: dict[str, Any] = {"metric": "accuracy", "float_value": 0.99, "float_bytes": 400_000}
     return Reference(**(sound | changes))
 
 
@@ -80,12 +85,36 @@ def plan(precisions: Sequence[Precision], **changes: Any) -> ProfilePlan:
 def evaluation(margin: Sequence[float], spread: float = 1.0) -> Evaluation:
     """An evaluation with these leads of the best score; all answers are class 0."""
     return Evaluation(
-        right=len(margin),
-        samples=len(margin),
-        best=np.zeros(len(margin), dtype=np.int64),
+        value=1.0,
+        classes=(1.0,),
+        scores=np.ones(len(margin)),
         margin=np.array(margin, dtype=np.float32),
         spread=spread,
+        useless=0,
     )
+
+
+def classified(
+    values: Sequence[int], classes: Sequence[int], labels: tuple[str, ...] = (), count: int = 3
+) -> Classification:
+    """A task of single grey pixels that are fed as they are."""
+    pixels = np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1)
+    images = ImageSet(pixels, ("",) * len(values), "0" * 64)
+    samples = LabelledImages(images, np.array(classes, dtype=np.int64), labels)
+    return Classification(samples, plan_preprocessing((1, 1, 1), (0.0,), (1.0,)), count)
+
+
+def digits_task() -> Classification:
+    """The digits example's 500 evaluation images."""
+    labels = load_labels(DIGITS / "labels.txt", 10)
+    samples = load_labelled_images(DIGITS / "evaluation", (8, 8, 1), 10, labels)
+    return Classification(samples, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)), 10)
+
+
+def digits_calibration() -> CalibrationImages:
+    """The digits example's 200 calibration images."""
+    images = load_calibration(DIGITS / "calibration", (8, 8, 1))
+    return CalibrationImages(images, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)))
 
 
 def write_image(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L", value: int = 7) -> Path:

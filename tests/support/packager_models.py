@@ -70,3 +70,39 @@ def crashing() -> bytes:
         model.subgraphs[0].operators.append(operator)
 
     return changed_model(change)
+
+
+def collapsing(factor: float = 1e4) -> bytes:
+    """A float model as right as the digits model, whose activations no single int8 scale can hold.
+
+    One channel of the first convolution is ``factor`` times larger than the others, and the second convolution scales
+    it back. Float does not mind; with one scale for the whole tensor every other channel rounds to zero. Networks with
+    unbalanced channels do this by themselves (Nagel et al., Data-Free Quantization, 2019, section 3).
+    """
+
+    def change(model: Any) -> None:
+        weights, bias, readers = 10, 11, 7  # positions of tensors in examples/digits/digits-1.0.0.tflite
+        _scale(model, weights, (0,), factor)
+        _scale(model, bias, (0,), factor)
+        _scale(model, readers, (..., 0), 1 / factor)
+
+    return changed_model(change)
+
+
+def answering_nan() -> bytes:
+    """A model with sound weights whose answers are not numbers: infinity less infinity inside."""
+
+    def change(model: Any) -> None:
+        _scale(model, 10, (), 1e30)
+        _scale(model, 7, (), 1e30)
+
+    return changed_model(change)
+
+
+def _scale(model: Any, tensor: int, where: tuple[Any, ...], factor: float) -> None:
+    """Multiply part of a constant."""
+    found = model.subgraphs[0].tensors[tensor]
+    buffer = model.buffers[found.buffer]
+    values = np.frombuffer(bytes(buffer.data), dtype=np.float32).reshape(found.shape).copy()
+    values[where] *= np.float32(factor)
+    buffer.data = np.frombuffer(values.tobytes(), dtype=np.uint8)

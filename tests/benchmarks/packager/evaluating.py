@@ -6,24 +6,21 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from contract.profile import DelegateName
-from packager.evaluate import evaluate, load_evaluation, load_labels
-from packager.preprocess import plan_preprocessing, to_inputs
+from packager.evaluate import evaluate
 from packager.quiet import native_output_hidden
 from packager.runtime.interpreter import LoadedModel
 from tests.benchmarks.harness import Row, at_least, median_ratio, time_alternating, versions_of
-from tests.support.packager_builders import DIGITS
+from tests.support.packager_builders import digits_task
 from tests.support.packager_models import digits_model
 
 BLOCKS = 30
-SHAPE = (8, 8, 1)
 
 
 def rows() -> list[Row]:
     """Evaluate the float digits model over its 500 images, ours and bare."""
-    samples = load_evaluation(DIGITS / "evaluation", SHAPE, 10, load_labels(DIGITS / "labels.txt", 10))
-    preprocessing = plan_preprocessing(SHAPE, (0.0,), (255.0,))
+    task = digits_task()
     model = LoadedModel(digits_model(), DelegateName.XNNPACK)
-    inputs = to_inputs(samples.images.pixels, preprocessing)
+    inputs = task.inputs(range(len(task)))
     with native_output_hidden():
         bare = Interpreter(model_content=digits_model(), num_threads=1)
         bare.allocate_tensors()
@@ -34,11 +31,11 @@ def rows() -> list[Row]:
         for position in range(len(inputs)):
             bare.set_tensor(source, inputs[position : position + 1])
             bare.invoke()
-            right += int(np.argmax(bare.get_tensor(sink)) == samples.classes[position])
+            right += int(np.argmax(bare.get_tensor(sink)) == task.samples.classes[position])
         return right
 
     def run_ours() -> int:
-        return evaluate(model, samples, preprocessing, lambda _: None).right
+        return int(evaluate(model, task, lambda _: None).scores.sum())
 
     assert run_bare() == run_ours()
     bare_s, ours_s = time_alternating(run_bare, run_ours, blocks=BLOCKS)

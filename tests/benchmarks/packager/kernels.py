@@ -6,32 +6,29 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from contract.profile import DelegateName, Precision
-from packager.calibration import load_calibration
-from packager.evaluate import Floats, load_evaluation, load_labels
 from packager.golden import TOLERANCE_SHARE
-from packager.preprocess import plan_preprocessing, to_inputs
-from packager.quantize import quantize
+from packager.quantize import calibrate, quantize
 from packager.runtime.interpreter import LoadedModel
 from packager.sources.tflite import load_tflite
+from packager.tasks.task import Floats
 from tests.benchmarks.harness import Row, at_most, versions_of
-from tests.support.packager_builders import DIGITS
-
-SHAPE = (8, 8, 1)
+from tests.support.packager_builders import DIGITS, digits_calibration, digits_task
 
 
 def rows() -> list[Row]:
     """Run every precision of digits with XNNPACK, with TFLite's own kernels and with its reference kernels."""
-    preprocessing = plan_preprocessing(SHAPE, (0.0,), (255.0,))
     model = load_tflite(DIGITS / "digits-1.0.0.tflite")
-    calibration = to_inputs(load_calibration(DIGITS / "calibration", SHAPE).pixels, preprocessing)
-    samples = load_evaluation(DIGITS / "evaluation", SHAPE, 10, load_labels(DIGITS / "labels.txt", 10))
-    inputs = to_inputs(samples.images.pixels, preprocessing)
+    calibration, task = digits_calibration(), digits_task()
+    learnt = calibration.inputs(range(len(calibration)))
+    inputs = task.inputs(range(len(task)))
     versions = versions_of("ai-edge-litert", "litert-quantizer")
     made: list[Row] = []
     for precision in Precision:
         content = model.content
         if precision is not Precision.FLOAT32:
-            content = quantize(model.content, precision, model.source, calibration)
+            content = quantize(
+                model.content, precision, calibrate(model.content, precision, model.source, learnt)
+            )
         fast = LoadedModel(content, DelegateName.XNNPACK).run(inputs)
         others = [LoadedModel(content, DelegateName.NONE).run(inputs), _run_reference(content, inputs)]
         made.append(

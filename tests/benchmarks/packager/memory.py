@@ -18,9 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from contract.profile import Precision
-from contract.tensor import DType, TensorSpec
-from packager.description import Source
-from packager.quantize import quantize
+from packager.quantize import Ranges, quantize
 from packager.runtime.flatbuffer import estimate_memory_bytes
 from tests.benchmarks.harness import Row, at_least, versions_of
 from tests.support.packager_models import digits_model
@@ -46,12 +44,9 @@ print(resident() - before)
 def rows() -> list[Row]:
     """Compare for float32 and dynamic int8."""
     content = dense_model()
-    tensor = TensorSpec(name="x", shape=(1, WIDTH), dtype=DType.FLOAT32)
-    source = Source(signature="serving_default", input=tensor, output=tensor, needs_softmax=True)
-    nothing = np.empty((0, WIDTH), dtype=np.float32)
     versions = versions_of("ai-edge-litert")
     made: list[Row] = []
-    dynamic = quantize(content, Precision.DYNAMIC_INT8, source, nothing)
+    dynamic = quantize(content, Precision.DYNAMIC_INT8, Ranges(None))
     for precision, model in ((Precision.FLOAT32, content), (Precision.DYNAMIC_INT8, dynamic)):
         estimate, growth = estimate_memory_bytes(model), _growth_bytes(model)
         made += [

@@ -168,7 +168,7 @@ def test_a_baseline_of_other_images_is_refused(
     other = ("--evaluation", str(DIGITS / "calibration"))
     done = run_pack(tmp_path, DIGITS / "digits-1.1.0.tflite", *baseline, *other, version="1.1.0")
     assert done.returncode == 1
-    assert "other evaluation images" in done.stderr
+    assert "other evaluation samples" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

@@ -9,19 +9,21 @@ import pytest
 
 from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import DelegateName, Precision
-from packager.calibration import load_calibration
-from packager.evaluate import EvaluationSet, evaluate, load_evaluation, load_labels, measure_latency_ms
-from packager.preprocess import plan_preprocessing, to_inputs
-from packager.quantize import quantize, recipe_name, tool_versions
+from packager.evaluate import evaluate, measure_latency_ms
+from packager.quantize import Ranges, calibrate, quantize, recipe_name, tool_versions
 from packager.runtime.flatbuffer import describe, estimate_memory_bytes
 from packager.runtime.interpreter import LoadedModel
 from packager.sources.tflite import SourceModel, load_tflite
-from tests.support.packager_builders import DIGITS
+from packager.tasks.classification import Classification
+from tests.support.packager_builders import DIGITS, digits_calibration, digits_task
 from tests.support.packager_models import changed_model, digits_model
 
-SHAPE = (8, 8, 1)
-PREPROCESSING = plan_preprocessing(SHAPE, (0.0,), (255.0,))
 QUANTIZED = [precision for precision in Precision if precision is not Precision.FLOAT32]
+
+
+def learn(model: SourceModel, precision: Precision) -> Ranges:
+    calibration = digits_calibration()
+    return calibrate(model.content, precision, model.source, calibration.inputs(range(len(calibration))))
 
 
 @pytest.fixture(scope="module")
@@ -30,30 +32,25 @@ def model() -> SourceModel:
 
 
 @pytest.fixture(scope="module")
-def samples() -> EvaluationSet:
-    return load_evaluation(DIGITS / "evaluation", SHAPE, 10, load_labels(DIGITS / "labels.txt", 10))
+def samples() -> Classification:
+    return digits_task()
 
 
 @pytest.fixture(scope="module")
 def made(model: SourceModel) -> dict[Precision, bytes]:
-    images = to_inputs(load_calibration(DIGITS / "calibration", SHAPE).pixels, PREPROCESSING)
     made: dict[Precision, bytes] = {Precision.FLOAT32: model.content}
     for precision in QUANTIZED:
-        made[precision] = quantize(model.content, precision, model.source, images)
+        made[precision] = quantize(model.content, precision, learn(model, precision))
     return made
 
 
 @pytest.mark.parametrize("precision", Precision)
 def test_every_precision_stays_within_a_point_of_the_float_model(
-    made: dict[Precision, bytes], samples: EvaluationSet, precision: Precision
+    made: dict[Precision, bytes], samples: Classification, precision: Precision
 ) -> None:
-    floating = evaluate(
-        LoadedModel(digits_model(), DelegateName.XNNPACK), samples, PREPROCESSING, lambda _: None
-    )
-    found = evaluate(
-        LoadedModel(made[precision], DelegateName.XNNPACK), samples, PREPROCESSING, lambda _: None
-    )
-    assert floating.accuracy - found.accuracy <= 0.01
+    floating = evaluate(LoadedModel(digits_model(), DelegateName.XNNPACK), samples, lambda _: None)
+    found = evaluate(LoadedModel(made[precision], DelegateName.XNNPACK), samples, lambda _: None)
+    assert floating.value - found.value <= 0.01
     assert found.spread == pytest.approx(1.0, abs=0.02)
 
 
@@ -63,15 +60,13 @@ def test_int8_takes_at_most_three_tenths_of_the_float_bytes(made: dict[Precision
 
 
 def test_quantizing_again_gives_the_same_bytes(model: SourceModel, made: dict[Precision, bytes]) -> None:
-    images = to_inputs(load_calibration(DIGITS / "calibration", SHAPE).pixels, PREPROCESSING)
-    again = quantize(model.content, Precision.STATIC_INT8, model.source, images)
+    again = quantize(model.content, Precision.STATIC_INT8, learn(model, Precision.STATIC_INT8))
     assert again == made[Precision.STATIC_INT8]
 
 
 def test_a_precision_that_the_quantizer_cannot_make_is_refused_with_its_reason(model: SourceModel) -> None:
-    nothing = np.empty((0, *SHAPE), dtype=np.float32)
     with pytest.raises(RejectedError, match="litert-quantizer cannot make static-int8 of it: "):
-        quantize(model.content, Precision.STATIC_INT8, model.source, nothing)
+        quantize(model.content, Precision.STATIC_INT8, Ranges(None))
 
 
 @pytest.mark.parametrize("precision", QUANTIZED)
@@ -82,9 +77,9 @@ def test_a_quantized_file_is_seen_to_be_one(made: dict[Precision, bytes], precis
 
 @pytest.mark.parametrize("delegate", [DelegateName.XNNPACK, DelegateName.NONE])
 def test_a_quantized_border_takes_and_gives_real_values(
-    made: dict[Precision, bytes], samples: EvaluationSet, delegate: DelegateName
+    made: dict[Precision, bytes], samples: Classification, delegate: DelegateName
 ) -> None:
-    inputs = to_inputs(samples.images.pixels[:20], PREPROCESSING)
+    inputs = samples.inputs(range(20))
     floating = LoadedModel(digits_model(), delegate).run(inputs)
     quantized = LoadedModel(made[Precision.STATIC_INT8], delegate).run(inputs)
     assert quantized.dtype == np.float32
@@ -92,9 +87,9 @@ def test_a_quantized_border_takes_and_gives_real_values(
     assert np.abs(floating - quantized).max() < 0.2
 
 
-def test_latency_is_a_few_microseconds_to_milliseconds(samples: EvaluationSet) -> None:
+def test_latency_is_a_few_microseconds_to_milliseconds(samples: Classification) -> None:
     model = LoadedModel(digits_model(), DelegateName.XNNPACK)
-    assert 0 < measure_latency_ms(model, samples, PREPROCESSING) < 1000
+    assert 0 < measure_latency_ms(model, samples) < 1000
 
 
 def test_bytes_that_are_no_model_are_refused_by_the_runtime() -> None:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from contract.errors import ManifestError
 from contract.profile import Precision
-from packager.quantize import quantize
+from packager.quantize import Ranges, quantize
 from packager.sources.tflite import load_tflite
 from tests.support.packager_builders import DIGITS
 from tests.support.packager_models import crashing, digits_model, with_output_shape
-
-NO_IMAGES = np.empty((0, 8, 8, 1), dtype=np.float32)
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -61,7 +58,7 @@ def test_a_model_that_is_quantized_already_is_refused(
     tmp_path: Path, precision: Precision, wanted: str
 ) -> None:
     source = load_tflite(DIGITS / "digits-1.0.0.tflite")
-    made = quantize(source.content, precision, source.source, NO_IMAGES)
+    made = quantize(source.content, precision, Ranges(None))
     with pytest.raises(ManifestError, match=wanted):
         load_tflite(written(tmp_path, made))
 

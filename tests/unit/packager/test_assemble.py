@@ -34,6 +34,7 @@ def release() -> Release:
         source=check_source(description(operators=("FULLY_CONNECTED",)), "m"),
         preprocessing=plan_preprocessing((8, 8, 1), (127.5,), (127.5,)),
         labels=tuple("0123456789"),
+        metric="accuracy",
         float_value=0.99,
         provenance=Provenance(
             source_name="digits.tflite",
@@ -56,7 +57,7 @@ def verdicts() -> tuple[Verdict, ...]:
 
 
 def manifest() -> Manifest:
-    artifacts = {precision: an_artifact(content) for precision, content in FILES.items()}
+    artifacts = {precision.value: an_artifact(content) for precision, content in FILES.items()}
     golden = Golden(
         artifact=Artifact(sha256="d" * 64, size_bytes=1000),
         samples=16,
@@ -122,7 +123,12 @@ def test_the_json_of_a_run_holds_gate_rows_and_paths() -> None:
     assert found["gate"]["limit"] == 0.98
     assert found["gate"]["baseline_value"] is None
     assert [row["verdict"] for row in found["rows"]] == ["shipped", "not available", "refused"]
-    assert found["float"] == {"value": 0.99, "size_bytes": 400_000, "host_latency_ms_p50": 0.02}
+    assert found["float"] == {
+        "value": 0.99,
+        "size_bytes": 400_000,
+        "host_latency_ms_p50": 0.02,
+        "classes": [],
+    }
 
 
 def test_a_bundles_rows_say_what_it_is_and_where_it_comes_from() -> None:

@@ -73,13 +73,13 @@ def test_a_baseline_gives_its_float_accuracy_and_its_evaluation_images(tmp_path:
     assert provenance is not None
     assert (baseline.name, baseline.float_value) == ("digits 1.0.0", 0.98)
     assert baseline.evaluation_sha256 == provenance.evaluation_sha256
-    check_comparable(baseline, provenance.evaluation_sha256)
+    check_comparable(baseline, "accuracy", provenance.evaluation_sha256)
 
 
 def test_a_baseline_that_was_measured_on_other_images_is_refused(tmp_path: Path) -> None:
     baseline = read_baseline(a_bundle(tmp_path), "digits")
-    with pytest.raises(ConflictError, match="other evaluation images"):
-        check_comparable(baseline, "0" * 64)
+    with pytest.raises(ConflictError, match="other evaluation samples"):
+        check_comparable(baseline, "accuracy", "0" * 64)
 
 
 def test_a_baseline_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -91,5 +91,6 @@ def test_a_baseline_that_was_gated_by_another_metric_is_refused(tmp_path: Path) 
     metrics = msgspec.structs.replace(a_variant().metrics, metric="top5")
     content = BundleContent(a_manifest(variants=(a_variant(metrics=metrics),)), FILES)
     (path,) = write_bundles(tmp_path, [content])
-    with pytest.raises(ConflictError, match="another metric"):
-        read_baseline(path, "digits")
+    baseline = read_baseline(path, "digits")
+    with pytest.raises(ConflictError, match="was measured by top5, not accuracy"):
+        check_comparable(baseline, "accuracy", baseline.evaluation_sha256)

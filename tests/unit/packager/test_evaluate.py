@@ -1,28 +1,17 @@
-"""Labels, evaluation images, and counting right answers."""
+"""Running a model over a task's samples, and what classification makes of the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from contract.errors import ManifestError
-from packager.evaluate import (
-    EvaluationSet,
-    Floats,
-    evaluate,
-    load_evaluation,
-    load_labels,
-    measure_latency_ms,
-)
-from packager.images import ImageSet
-from packager.preprocess import plan_preprocessing
-from tests.support.packager_builders import write_image
-
-PREPROCESSING = plan_preprocessing((1, 1, 1), (0.0,), (1.0,))
-SHAPE = (8, 8, 1)
+from packager.evaluate import evaluate, measure_latency_ms
+from packager.record import Run, decode_run, encode_run
+from packager.tasks.classification import CalibrationImages, Classification
+from packager.tasks.task import Floats
+from tests.support.packager_builders import classified
 
 
 class Fake:
@@ -39,112 +28,79 @@ class Fake:
         return [2.0] * (runs - 1) + [900.0 + warm_up]
 
 
-def samples(values: list[int], classes: list[int]) -> EvaluationSet:
-    pixels = np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1)
-    return EvaluationSet(
-        ImageSet(pixels, ("",) * len(values), "0" * 64), np.array(classes, dtype=np.int64), ()
-    )
-
-
 def one_hot(inputs: Floats) -> Floats:
     scores: Floats = np.eye(3, dtype=np.float32)[inputs.reshape(-1).astype(int)]
     return scores
 
 
+def ignore(_: int) -> None:
+    """Progress that nobody watches."""
+
+
 def test_accuracy_is_the_share_of_best_classes_that_are_true() -> None:
-    found = evaluate(Fake(one_hot), samples([0, 1, 2, 1], [0, 1, 2, 2]), PREPROCESSING, lambda _: None)
-    assert (found.right, found.samples, found.accuracy) == (3, 4, 0.75)
-    assert found.best.tolist() == [0, 1, 2, 1]
+    found = evaluate(Fake(one_hot), classified([0, 1, 2, 1], [0, 1, 2, 2]), ignore)
+    assert found.value == 0.75
+    assert found.scores.tolist() == [1, 1, 1, 0]
     assert found.margin.tolist() == [1.0] * 4
-    assert found.spread == 1.0
+    assert (found.spread, found.useless) == (1.0, 0)
 
 
-def test_many_images_are_counted_in_blocks_and_progress_is_told() -> None:
+def test_each_class_has_its_own_accuracy_and_one_without_samples_none() -> None:
+    found = evaluate(Fake(one_hot), classified([0, 1, 1], [0, 0, 1]), ignore)
+    assert found.classes[:2] == (0.5, 1.0)
+    assert np.isnan(found.classes[2])
+
+
+def test_many_samples_are_run_in_blocks_and_progress_is_told() -> None:
     told: list[int] = []
-    found = evaluate(Fake(one_hot), samples([1] * 150, [1] * 150), PREPROCESSING, told.append)
-    assert found.accuracy == 1.0
+    found = evaluate(Fake(one_hot), classified([1] * 150, [1] * 150), told.append)
+    assert found.value == 1.0
     assert told == [64, 64, 22]
 
 
-def test_scores_that_are_not_finite_are_never_right_and_do_not_spoil_the_spread() -> None:
+@pytest.mark.parametrize("useless", [np.nan, np.inf])
+def test_an_answer_that_is_no_number_is_never_right_and_is_counted(useless: float) -> None:
     def broken(inputs: Floats) -> Floats:
         scores = one_hot(inputs)
-        scores[1] = np.nan
+        scores[1, 0] = useless
         return scores
 
-    found = evaluate(Fake(broken), samples([0, 0], [0, 0]), PREPROCESSING, lambda _: None)
-    assert found.best.tolist() == [0, -1]
+    found = evaluate(Fake(broken), classified([0, 0], [0, 0]), ignore)
+    assert found.scores.tolist() == [1, 0]
     assert found.margin.tolist() == [1.0, 0.0]
-    assert found.accuracy == 0.5
-    assert found.spread == 1.0
+    assert (found.value, found.spread, found.useless) == (0.5, 1.0, 1)
 
 
 def test_a_model_that_answers_nothing_finite_has_no_spread() -> None:
-    found = evaluate(Fake(lambda x: one_hot(x) * np.nan), samples([0], [0]), PREPROCESSING, lambda _: None)
-    assert (found.accuracy, found.spread) == (0.0, 0.0)
+    found = evaluate(Fake(lambda inputs: one_hot(inputs) * np.nan), classified([0], [0]), ignore)
+    assert (found.value, found.spread, found.useless) == (0.0, 0.0, 1)
 
 
 def test_latency_is_the_median_so_that_one_slow_run_does_not_count() -> None:
-    assert measure_latency_ms(Fake(one_hot), samples([0], [0]), PREPROCESSING) == 2.0
+    assert measure_latency_ms(Fake(one_hot), classified([0], [0])) == 2.0
 
 
-def test_labels_are_read_in_order_without_blanks_around(tmp_path: Path) -> None:
-    (tmp_path / "labels.txt").write_text("cat \n dog\r\n")
-    assert load_labels(tmp_path / "labels.txt", 2) == ("cat", "dog")
+def test_an_evaluation_comes_back_from_its_stored_form_bit_for_bit() -> None:
+    task = classified([0, 1, 2], [0, 2, 2])
+    found = evaluate(Fake(one_hot), task, ignore)
+    again = decode_run(encode_run(Run(found, 1.5)), task)
+    assert again.latency_ms_p50 == 1.5
+    assert (again.evaluation.value, again.evaluation.spread) == (found.value, found.spread)
+    assert again.evaluation.scores.tobytes() == found.scores.tobytes()
+    assert again.evaluation.margin.tobytes() == found.margin.tobytes()
 
 
-@pytest.mark.parametrize(
-    ("content", "wanted"),
-    [
-        (b"cat\n", "1 lines, the model has 2 classes"),
-        (b"cat\n\n", "line 2 is empty"),
-        (b"cat\ncat\n", "'cat' stands there twice"),
-        (b"\xff\xfe", "is no UTF-8 text"),
-    ],
-)
-def test_labels_that_do_not_fit_are_refused(tmp_path: Path, content: bytes, wanted: str) -> None:
-    (tmp_path / "labels.txt").write_bytes(content)
-    with pytest.raises(ManifestError) as refused:
-        load_labels(tmp_path / "labels.txt", 2)
-    assert wanted in refused.value.summary()
+def test_classes_are_called_by_their_labels_or_by_number() -> None:
+    task = classified([0], [0])
+    assert task.classes == ("0", "1", "2")
+    assert classified([0], [0], labels=("cat", "dog", "owl")).classes == ("cat", "dog", "owl")
+    assert (task.metric, task.scoring) == ("accuracy", "top-1 of 3")
 
 
-def test_a_missing_labels_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError, match=r"labels.txt cannot be read: No such file"):
-        load_labels(tmp_path / "labels.txt", 2)
-
-
-def test_class_folders_become_the_labels_positions(tmp_path: Path) -> None:
-    write_image(tmp_path / "dog" / "1.png")
-    write_image(tmp_path / "cat" / "1.png")
-    found = load_evaluation(tmp_path, SHAPE, 3, ("dog", "bird", "cat"))
-    assert found.classes.tolist() == [2, 0]
-    assert found.labels == ("dog", "bird", "cat")
-
-
-def test_without_labels_class_folders_are_numbers(tmp_path: Path) -> None:
-    write_image(tmp_path / "10" / "1.png")
-    write_image(tmp_path / "2" / "1.png")
-    found = load_evaluation(tmp_path, SHAPE, 11, ())
-    assert found.classes.tolist() == [10, 2]
-    assert found.labels == ()
-
-
-def test_an_image_outside_a_class_folder_is_refused_because_its_class_is_unknown(tmp_path: Path) -> None:
-    write_image(tmp_path / "1.png")
-    with pytest.raises(ManifestError, match=r"1.png stands outside a class folder"):
-        load_evaluation(tmp_path, SHAPE, 10, ())
-
-
-def test_a_class_folder_that_no_label_names_is_refused_with_the_nearest_label(tmp_path: Path) -> None:
-    write_image(tmp_path / "dgo" / "1.png")
-    with pytest.raises(ManifestError, match="'dgo' is not in the labels") as refused:
-        load_evaluation(tmp_path, SHAPE, 2, ("cat", "dog"))
-    assert "'dog'" in refused.value.remedy
-
-
-def test_a_class_folder_that_is_no_class_number_is_refused_and_told_of_labels(tmp_path: Path) -> None:
-    write_image(tmp_path / "10" / "1.png")
-    with pytest.raises(ManifestError, match="'10' is not a class number from 0 to 9") as refused:
-        load_evaluation(tmp_path, SHAPE, 10, ())
-    assert "--labels" in refused.value.remedy
+def test_calibration_images_give_inputs_in_the_same_way_as_evaluation_images() -> None:
+    task: Classification = classified([1, 2], [0, 0])
+    calibration = CalibrationImages(task.samples.images, task.preprocessing)
+    assert len(calibration) == len(task) == 2
+    assert np.array_equal(calibration.inputs([1]), task.inputs([1]))
+    assert calibration.preparation == task.preparation
+    assert (calibration.sha256, calibration.digests) == (task.sha256, task.digests)
