@@ -128,6 +128,7 @@ class Agent:
             undo.pop_all()
         self._health = Health(self._pool.take_windows)
         self._idle = IdleMerger()
+        self._trouble = ""
         self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
         self._window_s = config.telemetry.window_s
@@ -249,7 +250,7 @@ class Agent:
         for message in self._mailbox.take(due_s):
             self._deal_with(message)
         now_s = time.monotonic()
-        with _logged("telemetry waits"):
+        with self._storage_may_fail():
             if self._has_connected:
                 self._has_connected = False
                 self._shipment.reconnected(now_s)
@@ -264,7 +265,7 @@ class Agent:
         if isinstance(message, Desired):
             self._runner.submit(message)
         elif isinstance(message, Ack):
-            with _logged("an acknowledgement is lost"):
+            with self._storage_may_fail():
                 self._shipment.acknowledged(message, time.monotonic())
         elif isinstance(message, Control):
             if message.telemetry_interval_s is not None:
@@ -281,10 +282,10 @@ class Agent:
             self._send_event(EventKind.TELEMETRY_DROPPED, f"{dropped} windows, the oldest ones")
 
     def _end(self) -> None:
-        """End every part; what one of them raises keeps none of the others from ending."""
+        """End every part, in the order in which they need each other."""
         self._sources.stop()
         self._runner.stop()
-        with _logged("the last telemetry is lost"):
+        with self._storage_may_fail():
             self._gather([*self._idle.take(self._health.drain()), *self._idle.flush()])
         self._pool.close(_POOL_END_S)
         if not self._runner.join(_THREAD_END_S):
@@ -296,11 +297,14 @@ class Agent:
         self._outbox.close()
         self._sources.join()
 
-
-@contextlib.contextmanager
-def _logged(what: str) -> Iterator[None]:
-    """Storage that fails costs telemetry, never the agent."""
-    try:
-        yield
-    except StorageError as error:
-        logger.warning("%s: %s", what, error.summary())
+    @contextlib.contextmanager
+    def _storage_may_fail(self) -> Iterator[None]:
+        """A disk that fails costs telemetry, never the agent; it is logged when it changes, not every second."""
+        try:
+            yield
+        except StorageError as error:
+            if error.summary() != self._trouble:
+                self._trouble = error.summary()
+                logger.warning("telemetry waits: %s", self._trouble)
+        else:
+            self._trouble = ""

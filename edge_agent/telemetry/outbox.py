@@ -119,15 +119,17 @@ class Outbox:
             ).fetchall()
             if not rows:
                 return None
+            windows = [(row, seq, _parse_window(content)) for row, _, seq, content in rows]
             self._connection.execute("update windows set is_sent = 1 where id <= ?", (rows[-1][0],))
-        return Telemetry(
-            v=WIRE_VERSION,
-            boot=rows[0][1],
-            windows=tuple(
-                SequencedWindow(seq=seq, window=msgspec.json.decode(window, type=TelemetryWindow))
-                for _, _, seq, window in rows
-            ),
-        )
+            damaged = [(row,) for row, _, window in windows if window is None]
+            self._connection.executemany("delete from windows where id = ?", damaged)
+        self._count -= len(damaged)
+        readable = [
+            SequencedWindow(seq=seq, window=window) for _, seq, window in windows if window is not None
+        ]
+        if not readable:
+            return self.next_batch()
+        return Telemetry(v=WIRE_VERSION, boot=rows[0][1], windows=tuple(readable))
 
     def acknowledge(self, boot: str, seq: int) -> int:
         """Give away what the server has: windows of a boot up to a number, and only such that were sent.
@@ -169,7 +171,9 @@ class Outbox:
         merged: list[tuple[bytes, int]] = []
         gone: list[tuple[int]] = []
         for row, boot, content in rows:
-            window = msgspec.json.decode(content, type=TelemetryWindow)
+            window = _parse_window(content)
+            if window is None:
+                continue
             earlier = waiting.pop((boot, window_key(window)), None)
             if earlier is None:
                 waiting[boot, window_key(window)] = (row, window)
@@ -182,6 +186,15 @@ class Outbox:
     def close(self) -> None:
         """Close the file; what is in stays for the next start."""
         self._connection.close()
+
+
+def _parse_window(content: bytes) -> TelemetryWindow | None:
+    """A stored window; None when the disk has damaged it."""
+    try:
+        return msgspec.json.decode(content, type=TelemetryWindow)
+    except msgspec.DecodeError as error:
+        logger.warning("a window is damaged and dropped: %s", error)
+        return None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

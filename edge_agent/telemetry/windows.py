@@ -11,7 +11,7 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 import msgspec
 
@@ -20,6 +20,9 @@ from edge_agent.inference.workers import WorkerWindow
 
 IDLE_MAX_S = 300.0
 """An idle model is heard of every five minutes: often enough for a page, 30 times fewer rows than every 10 s."""
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+"""The earliest time a message may carry; a board without a clock starts here."""
 
 Key = tuple[str, str, str]
 
@@ -40,7 +43,7 @@ def telemetry_window(worker: WorkerWindow, ended_at: datetime) -> TelemetryWindo
         model=worker.model,
         version=worker.version,
         variant=worker.variant,
-        start=ended_at - timedelta(seconds=worker.duration_s),
+        start=max(EPOCH, ended_at - timedelta(seconds=worker.duration_s)),
         duration_s=worker.duration_s,
         requests=worker.requests,
         errors=worker.errors,

@@ -241,6 +241,8 @@ class Runner:
         self._reporter.send_reported(report_device(revision, self._models.reports()))
 
     def _on_start_failed(self, failed: StartFailure) -> None:
+        if self.is_stopping:
+            return  # the pool is closing: this says nothing about the version
         logger.warning("%s %s cannot be started: %s", failed.model, failed.version, failed.error.summary())
         record = self._models.records.get(failed.model)
         if record is not None and record.state in _SWITCHED and record.version == failed.version:

@@ -152,8 +152,9 @@ class AgentServer:
         return self.wait_for(Reported, lambda r: model in r.models and matches(r.models[model]))
 
     def states(self, deployment: str) -> list[State]:
-        """States a deployment was heard to enter, in order."""
-        return [change.after for change in self.heard(DeploymentChange) if change.deployment == deployment]
+        """States a deployment was heard to enter, in order; progress within one does not count."""
+        changes = [change for change in self.heard(DeploymentChange) if change.deployment == deployment]
+        return [change.after for change in changes if change.after is not change.before]
 
     def last_reported(self) -> Reported:
         """The newest report."""

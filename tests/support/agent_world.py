@@ -32,7 +32,7 @@ from edge_agent.update.fetch_protocol import Fetched, FetchJob
 from edge_agent.update.journal import Journal
 from edge_agent.update.models import Models
 from edge_agent.update.runner import Runner
-from edge_agent.update.slots import Slots, check_slot, read_slot_table
+from edge_agent.update.slots import check_slot, read_slot_table
 from edge_agent.update.trial import Observation
 from tests.support.builders import a_manifest, an_artifact, some_capabilities
 
@@ -314,11 +314,16 @@ class World:
         self.events.append(event)
 
 
+def deployed(world: World, version: str = "1.0.0", deployment: str = "d1") -> World:
+    """Let a version be deployed."""
+    if world.reported is None:
+        world.runner.bring_up()
+    world.desire(digits=(version, deployment))
+    world.settle()
+    assert world.end(deployment).after is State.SUCCEEDED
+    return world
+
+
 def full_disk() -> StorageError:
     """What a disk without space says."""
     return StorageError("cannot write: No space left on device")
-
-
-def slots_of(folder: Path, model: str = "digits") -> Slots:
-    """The slots of a model on a disk."""
-    return Slots(folder / "models" / model)

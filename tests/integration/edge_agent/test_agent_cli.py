@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
-import tomllib
 
 from tests.support.agent_bench import Bench, wait_until
 from tests.support.agent_cli import run_cli
@@ -23,7 +23,7 @@ def test_help_has_examples_and_the_version_is_known() -> None:
 def test_the_effective_configuration_is_shown(device: Bench) -> None:
     ended = run_cli("run", "--config", device.config, "--print-config", LITEFLEET_AGENT_MQTT_PORT="4711")
     assert ended.code == 0
-    shown = tomllib.loads(ended.out)
+    shown = msgspec.toml.decode(ended.out)
     assert shown["mqtt"]["port"] == 4711
     assert shown["device"]["state_dir"] == str(device.state_dir)
     assert "device-secret" not in ended.out

@@ -137,6 +137,21 @@ def test_a_damaged_file_is_put_aside(outbox_of: Open, tmp_path: Path) -> None:
     assert (tmp_path / "outbox.sqlite.damaged").exists()
 
 
+def test_windows_damaged_on_disk_are_dropped_and_the_others_sent(outbox_of: Open, tmp_path: Path) -> None:
+    outbox = outbox_of(max_windows=BATCH_WINDOWS + 3)
+    outbox.add([a_window(1)] * (BATCH_WINDOWS + 2))
+    spoiler = sqlite3.connect(tmp_path / "outbox.sqlite")
+    with spoiler:
+        spoiler.execute("update windows set window = x'00' where seq < ?", (BATCH_WINDOWS,))
+    assert seqs(outbox.next_batch()) == [BATCH_WINDOWS, BATCH_WINDOWS + 1]
+    assert len(outbox) == 2
+    with spoiler:
+        spoiler.execute("update windows set window = x'00', is_sent = 0")
+    outbox.add([a_window(1)] * (BATCH_WINDOWS + 3))
+    assert len(outbox) <= BATCH_WINDOWS + 3
+    spoiler.close()
+
+
 def test_a_folder_that_is_not_there_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot be opened"):
         Outbox(tmp_path / "nowhere" / "outbox.sqlite", "b1", 10)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from contract.histogram import LatencyHistogram
 from edge_agent.inference.workers import WorkerWindow
-from edge_agent.telemetry.windows import IDLE_MAX_S, IdleMerger, merge_windows, telemetry_window
+from edge_agent.telemetry.windows import EPOCH, IDLE_MAX_S, IdleMerger, merge_windows, telemetry_window
 from tests.support.agent_windows import NOON, a_window
 
 
@@ -22,6 +22,11 @@ def test_a_workers_window_begins_its_length_before_it_was_taken() -> None:
     window = telemetry_window(worker, NOON)
     assert window.start == NOON - timedelta(seconds=10)
     assert (window.requests, window.errors, window.latency, window.rss_bytes) == (3, 1, worker.latency, 7)
+
+
+def test_a_board_without_a_clock_sends_no_time_before_1970() -> None:
+    worker = WorkerWindow("digits", "1.0.0", "int8", 10.0, 0, 0, LatencyHistogram(), 7)
+    assert telemetry_window(worker, EPOCH + timedelta(seconds=3)).start == EPOCH
 
 
 def test_merged_windows_add_up_and_begin_with_the_first() -> None:

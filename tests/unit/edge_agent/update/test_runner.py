@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import threading
-
 import msgspec
 import pytest
 
@@ -14,12 +12,11 @@ from contract.errors import (
     RuntimeLoadError,
     SelfTestError,
 )
-from contract.messages import DeploymentChange, EventKind
-from edge_agent.update.journal import JOURNAL_FILE
+from contract.messages import EventKind
 from edge_agent.update.slot_table import EMPTY
 from edge_agent.update.slots import read_slot_table
 from edge_agent.update.trial import Observation
-from tests.support.agent_world import World, full_disk
+from tests.support.agent_world import World, deployed, full_disk
 
 WHOLE_WAY = [
     State.ASSIGNED,
@@ -30,16 +27,6 @@ WHOLE_WAY = [
     State.TRIAL,
     State.SUCCEEDED,
 ]
-
-
-def deployed(world: World, version: str = "1.0.0", deployment: str = "d1") -> World:
-    """Let a version be deployed."""
-    if world.reported is None:
-        world.runner.bring_up()
-    world.desire(digits=(version, deployment))
-    world.settle()
-    assert world.end(deployment).after is State.SUCCEEDED
-    return world
 
 
 def test_a_device_that_nothing_is_desired_of_reports_nothing(world: World) -> None:
@@ -227,208 +214,6 @@ def test_two_models_are_deployed_one_after_the_other(world: World) -> None:
     world.check()
 
 
-def test_after_a_restart_the_models_answer_before_anything_else_happens(world: World) -> None:
-    deployed(deployed(world), "1.1.0", "d2")
-    world.boot()
-    world.runner.bring_up()
-    assert world.answering() == "1.1.0"
-    assert world.reported is not None
-    assert world.reported.revision == 2
-    world.settle()
-    world.check()
-
-
-def test_a_document_taken_over_before_a_restart_is_followed_after_it(world: World) -> None:
-    world.run()
-    world.desire(zebras=("2.0.0", "z1"), digits=("1.0.0", "d1"))
-    while not world.states("d1"):
-        world.runner.turn()
-    world.boot()
-    world.run()
-    assert world.end("d1").after is world.end("z1").after is State.SUCCEEDED
-
-
-def test_an_active_slot_that_cannot_be_started_falls_back_to_the_other_good_one(world: World) -> None:
-    deployed(deployed(world), "1.1.0", "d2")
-    world.fails["start", "1.1.0"] = RuntimeLoadError("the runtime was upgraded")
-    world.boot()
-    world.run()
-    assert world.answering() == "1.0.0"
-    assert [(event.kind, event.version, event.reason) for event in world.events] == [
-        (EventKind.ROLLED_BACK, "1.1.0", Reason.RUNTIME_LOAD)
-    ]
-    world.check()
-
-
-def test_a_model_damaged_on_disk_falls_back_to_the_other_good_slot(world: World) -> None:
-    deployed(deployed(world), "1.1.0", "d2")
-    table = read_slot_table(world.slots())
-    (world.slots() / "b" / "artifacts" / table.running.digest).write_bytes(b"rotten")
-    world.boot()
-    world.run()
-    assert world.answering() == "1.0.0"
-    assert world.events[0].reason is Reason.DIGEST
-    world.check()
-
-
-def test_a_model_that_cannot_be_started_is_tried_again_later_and_told_once(world: World) -> None:
-    deployed(world)
-    world.fails["start", "1.0.0"] = RuntimeLoadError("no memory")
-    world.boot()
-    world.run()
-    world.settle()
-    assert world.answering() == ""
-    assert [event.kind for event in world.events] == [EventKind.WORKER_CRASHED]
-    world.fails.clear()
-    world.settle()
-    assert world.answering() == "1.0.0"
-    world.check()
-
-
-@pytest.mark.parametrize("state", ["switching", "trial"])
-def test_a_new_version_that_cannot_be_started_after_a_restart_is_rolled_back(
-    world: World, state: str
-) -> None:
-    deployed(world)
-    world.desire(digits=("1.1.0", "d2"))
-    while world.states("d2")[-1:] != [State(state)]:
-        world.runner.turn()
-    if state == "switching":
-        slots = world.models.slots("digits")
-        slots.switch(slots.table.inactive)
-    world.fails["start", "1.1.0"] = RuntimeLoadError("died at boot")
-    world.boot()
-    world.run()
-    end = world.end("d2")
-    assert (end.after, end.reason) == (State.FAILED, Reason.RUNTIME_LOAD)
-    assert world.answering() == "1.0.0"
-    world.check()
-
-
-def test_a_version_that_brings_the_board_down_in_its_trial_is_left(world: World) -> None:
-    deployed(world)
-    world.desire(digits=("1.1.0", "d2"))
-    while world.states("d2")[-1:] != [State.TRIAL]:
-        world.runner.turn()
-    for _ in range(3):
-        world.boot()
-        world.runner.bring_up()
-    world.settle()
-    assert world.end("d2").reason is Reason.INTERRUPTED
-    assert world.answering() == "1.0.0"
-    world.check()
-
-
-def test_orderly_restarts_in_a_trial_do_not_end_it(world: World) -> None:
-    deployed(world)
-    world.desire(digits=("1.1.0", "d2"))
-    while world.states("d2")[-1:] != [State.TRIAL]:
-        world.runner.turn()
-    for _ in range(5):
-        world.runner._mark_stopped()
-        world.boot()
-        world.runner.bring_up()
-    world.settle()
-    assert world.end("d2").after is State.SUCCEEDED
-
-
-def test_an_unknown_persisted_state_is_rolled_back(world: World) -> None:
-    deployed(world)
-    world.desire(digits=("1.1.0", "d2"))
-    while world.states("d2")[-1:] != [State.TRIAL]:
-        world.runner.turn()
-    path = world.slots() / JOURNAL_FILE
-    stored = msgspec.json.decode(path.read_bytes())
-    path.write_bytes(msgspec.json.encode({**stored, "state": "verifying-twice", "format": 9}))
-    world.boot()
-    world.run()
-    assert world.end("d2").reason is Reason.UNKNOWN_STATE
-    assert world.answering() == "1.0.0"
-    world.check()
-
-
-def test_a_journal_that_is_rubbish_is_put_aside_and_the_model_answers(world: World) -> None:
-    deployed(world)
-    (world.slots() / JOURNAL_FILE).write_bytes(b"\0\0\0")
-    world.boot()
-    world.runner.bring_up()
-    assert world.answering() == "1.0.0"
-    assert (world.slots() / f"{JOURNAL_FILE}.damaged").exists()
-    world.settle()
-    assert world.states("d1")[-1] is State.SUCCEEDED, "begun again, and found to run already"
-    assert world.fetches == 1
-
-
-def test_damaged_slots_are_put_aside_and_the_model_is_deployed_again(world: World) -> None:
-    world.run()
-    world.desire(zebras=("2.0.0", "z1"), digits=("1.0.0", "d1"))
-    world.settle()
-    (world.slots() / "slots.json").write_bytes(b"{")
-    world.boot()
-    world.runner.bring_up()
-    assert (world.answering(), world.answering("zebras")) == ("", "2.0.0")
-    world.settle()
-    assert world.answering() == "1.0.0"
-
-
-def test_a_folder_that_is_no_model_is_left_alone(world: World) -> None:
-    (world.folder / "models" / "Not A Model").mkdir(parents=True)
-    deployed(world)
-    world.boot()
-    world.run()
-    assert (world.folder / "models" / "Not A Model").exists()
-    assert world.reported is not None
-    assert list(world.reported.models) == ["digits"]
-
-
-def test_a_disk_that_cannot_be_written_stops_nothing_that_answers(world: World) -> None:
-    deployed(world)
-    journal = world.slots() / JOURNAL_FILE
-    (world.slots() / f"{JOURNAL_FILE}.draft").mkdir()  # every write of the journal fails from now on
-    world.desire(digits=("1.1.0", "d2"))
-    world.settle()
-    assert world.states("d2") == []
-    assert world.answering() == "1.0.0"
-    (world.slots() / f"{JOURNAL_FILE}.draft").rmdir()
-    world.settle()
-    assert world.end("d2").after is State.SUCCEEDED
-    assert journal.exists()
-
-
-def test_a_disk_that_is_full_of_what_was_fetched_is_emptied_before_the_failure_is_written_down(
-    world: World,
-) -> None:
-    deployed(world)
-    left: list[list[str]] = []
-    world.fails["fetch", "1.1.0"] = full_disk()
-    world.on_change = lambda change: left.append(
-        [path.name for path in world.slots().glob("[bp]*/*/*")] if change.reason else []
-    )
-    world.desire(digits=("1.1.0", "d2"))
-    world.settle()
-    assert world.end("d2").reason is Reason.STORAGE
-    assert left[-2:] == [[], []]
-
-
-def test_a_slot_that_cannot_be_marked_good_is_settled_later(world: World) -> None:
-    world.run()
-    world.desire(digits=("1.0.0", "d1"))
-    while world.states("d1")[-1:] != [State.TRIAL]:
-        world.runner.turn()
-    draft = world.slots() / "slots.json.draft"
-    draft.mkdir()
-    world.settle()
-    assert world.end("d1").after is State.SUCCEEDED
-    assert not read_slot_table(world.slots()).running.good
-    world.desire(digits=("1.1.0", "d2"))
-    world.settle()
-    assert world.states("d2") == [], "nothing begins while the only version is not kept"
-    draft.rmdir()
-    world.settle()
-    assert world.end("d2").after is State.SUCCEEDED
-    world.check()
-
-
 def test_progress_is_told_with_growing_steps_and_not_too_often(world: World) -> None:
     world.progress_s = 0.0
     world.boot()
@@ -458,48 +243,3 @@ def test_a_trial_of_some_length_goes_on_until_its_time_is_over(world: World) -> 
     world.observation = Observation(crashes=1, last_crash="SIGBUS")
     world.settle()
     assert world.end("d2").reason is Reason.TRIAL
-
-
-def test_in_a_thread_of_its_own_it_brings_up_follows_documents_and_stops_in_good_order(world: World) -> None:
-    arrived = threading.Event()
-    world.on_change = lambda change: arrived.set() if change.after is State.SUCCEEDED else None
-    world.runner.start()
-    assert world.up.wait(10)
-    world.desire(digits=("1.0.0", "d1"))
-    assert arrived.wait(10)
-    arrived.clear()
-    world.during_fetch = world.runner.stop
-    world.desire(digits=("1.1.0", "d2"))
-    assert world.runner.join(10)
-    record = world.models.records["digits"]
-    assert (record.deployment, record.state, record.is_stopped) == ("d2", State.FETCHING, True)
-    assert world.ended.empty()
-
-
-def test_a_runner_that_was_never_started_has_ended(world: World) -> None:
-    assert world.runner.join(0.0)
-
-
-def test_a_bug_ends_the_thread_and_is_handed_over(world: World) -> None:
-    def bug(_: DeploymentChange) -> None:
-        raise ZeroDivisionError
-
-    world.on_change = bug
-    world.runner.start()
-    assert world.up.wait(10)
-    world.desire(digits=("1.0.0", "d1"))
-    assert isinstance(world.ended.get(timeout=10), ZeroDivisionError)
-    assert world.runner.join(10)
-
-
-def test_a_crash_that_is_told_is_looked_at_at_once(world: World) -> None:
-    deployed(world)
-    world.runner.start()
-    assert world.up.wait(10)
-    del world.serving["digits"]
-    answering = threading.Event()
-    world.on_reported = lambda: answering.set() if "digits" in world.serving else None
-    world.runner.refresh()
-    assert answering.wait(10)
-    world.runner.stop()
-    assert world.runner.join(10)
