@@ -24,7 +24,11 @@ FILE_MAX_BYTES = 64 << 20
 SET_MAX_BYTES = 2 << 30
 """Decoded pixels of one set: 2 GiB, about 14,000 images of 224 x 224 RGB; more does not sharpen a gate."""
 _MODES = {1: "L", 3: "RGB"}  # Pillow's names by number of channels
-_CONVERTIBLE = frozenset(("1", "L", "P", "RGB"))  # 8 bits a channel and no transparency
+_EIGHT_BITS = frozenset(("1", "L", "P", "RGB"))
+_PRINT = frozenset(("CMYK", "YCbCr"))
+_SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
+_ALPHA = frozenset(("LA", "PA", "RGBA"))
+_OPAQUE = 255
 
 
 @dataclass(frozen=True)
@@ -155,16 +159,38 @@ def _decode(
                     f"the model takes {width} x {height}",
                     remedy="resize the images as your application does",
                 )
-            if image.mode not in _CONVERTIBLE:
-                raise ManifestError(
-                    f"{purpose} image {file.name} has colour mode {image.mode}",
-                    remedy="save it with 8 bits a channel and without transparency",
-                )
-            converted = image.convert(_MODES[channels])
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+            converted = _eight_bits(image, f"{purpose} image {file.name}").convert(_MODES[channels])
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         # Pillow's decoders raise SyntaxError and ValueError for broken files too.
         raise ManifestError(
             f"{purpose} image {file.name} is no image that can be decoded",
             remedy="remove it from the folder, or save it again as PNG",
         ) from error
     return np.asarray(converted, dtype=np.uint8).reshape(shape)
+
+
+def _eight_bits(image: Image.Image, what: str) -> Image.Image:
+    """The same picture with 8 bits a channel, as gray, RGB or palette; refused where that is not settled.
+
+    16-bit gray is scaled from 0-65535 to 0-255 and rounded (PNG, third edition, section 13.12). 16-bit colour comes out
+    of Pillow with its upper 8 bits. CMYK and YCbCr become RGB by Pillow's plain formulas, without colour profiles.
+    """
+    if image.mode in _ALPHA or "transparency" in image.info:
+        with_alpha = image.convert("RGBA")
+        if with_alpha.getchannel("A").getextrema()[0] != _OPAQUE:
+            raise ManifestError(
+                f"{what} is transparent in places, and nothing says what lies behind it",
+                remedy="put it on the background that your application uses, and save it without transparency",
+            )
+        return with_alpha.convert("RGB")
+    if image.mode in _SIXTEEN_BITS:
+        values = np.asarray(image).astype(np.uint32)
+        return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8))
+    if image.mode in _PRINT:
+        return image.convert("RGB")
+    if image.mode not in _EIGHT_BITS:
+        raise ManifestError(
+            f"{what} has colour mode {image.mode}",
+            remedy="save it as gray or RGB, with 8 or 16 bits a channel",
+        )
+    return image

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from contract.errors import ManifestError
 from packager import calibration, images
@@ -98,10 +103,69 @@ def test_an_image_that_is_cut_off_is_refused_by_name(tmp_path: Path) -> None:
         read(tmp_path)
 
 
+def save(path: Path, image: Image.Image, **options: Any) -> None:
+    image.save(path, **options)
+
+
 def test_an_image_with_transparency_is_refused_because_its_pixels_are_not_settled(tmp_path: Path) -> None:
-    write_image(tmp_path / "x.png", mode="RGBA")
-    with pytest.raises(ManifestError, match="colour mode RGBA"):
+    save(tmp_path / "x.png", Image.new("RGBA", (8, 8), (9, 9, 9, 254)))
+    with pytest.raises(ManifestError, match=r"x.png is transparent in places") as refused:
         read(tmp_path)
+    assert "background" in refused.value.remedy
+
+
+def test_a_palette_with_a_transparent_colour_is_refused_too(tmp_path: Path) -> None:
+    image = Image.new("P", (8, 8), 1)
+    image.putpalette([0, 0, 0, 9, 9, 9])
+    save(tmp_path / "x.png", image, transparency=1)
+    with pytest.raises(ManifestError, match="transparent in places"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_an_alpha_channel_that_hides_nothing_is_dropped(tmp_path: Path, mode: str) -> None:
+    colour = (40, 40, 40, 255) if mode == "RGBA" else (40, 255)
+    save(tmp_path / "x.png", Image.new(mode, (8, 8), colour))
+    assert set(read(tmp_path).pixels.ravel().tolist()) == {40}
+
+
+def test_16_bit_gray_is_scaled_and_not_cut_off(tmp_path: Path) -> None:
+    values = np.full((8, 8), 257 * 100 + 129, dtype=np.uint16)
+    values[0, 0], values[0, 1], values[0, 2] = 0, 65_535, 257 * 100 + 128
+    save(tmp_path / "x.png", Image.fromarray(values))
+    found = read(tmp_path).pixels[0, :, :, 0]
+    assert (found[0, 0], found[0, 1], found[0, 2], found[1, 0]) == (0, 255, 100, 101)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    save(tmp_path / "x.tif", Image.new("CMYK", (8, 8), (255, 0, 0, 0)))
+    found = read(tmp_path, (8, 8, 3)).pixels[0, 0, 0].tolist()
+    assert found == [0, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["F", "LAB", "I"])
+def test_other_colour_modes_are_refused_by_name(tmp_path: Path, mode: str) -> None:
+    save(tmp_path / "x.tif", Image.new(mode, (8, 8)))
+    with pytest.raises(ManifestError, match=rf"x.tif has colour mode {mode}"):
+        read(tmp_path)
+
+
+def test_a_header_that_claims_a_monstrous_picture_is_refused_without_decoding_it(tmp_path: Path) -> None:
+    write_image(tmp_path / "x.png")
+    content = bytearray((tmp_path / "x.png").read_bytes())
+    content[16:24] = struct.pack(">II", 60_000, 60_000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(ManifestError, match=r"evaluation image x.png is no image that can be decoded"):
+        read(tmp_path)
+
+
+def test_the_same_picture_in_another_file_format_has_the_same_digest(tmp_path: Path) -> None:
+    write_image(tmp_path / "a.png", value=9)
+    write_image(tmp_path / "b.bmp", value=9)
+    write_image(tmp_path / "c.png", value=8)
+    first, second, third = read(tmp_path).digests
+    assert first == second != third
 
 
 def test_a_file_that_vanished_is_refused_by_name(tmp_path: Path) -> None:
