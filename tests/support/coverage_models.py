@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-_DTYPES = {
+_DTYPES: dict[str, Any] = {
     "float32": np.float32, "float16": np.float16, "int8": np.int8, "uint8": np.uint8, "int16": np.int16,
     "int32": np.int32, "int64": np.int64, "bool": np.bool_,
 }  # fmt: skip
@@ -62,7 +62,7 @@ class ModelBuilder:
         self, values: npt.ArrayLike, dtype: str = "float32", shape: Sequence[int] | None = None, **kind: Any
     ) -> int:
         """A tensor whose data stands in the file."""
-        data = np.asarray(values, dtype=_DTYPES[dtype])
+        data: npt.NDArray[Any] = np.asarray(values, dtype=_DTYPES[dtype])
         data = data if shape is None else np.broadcast_to(data, shape)
         index = self.tensor(data.shape, dtype, **kind)
         buffer = schema.BufferT()
