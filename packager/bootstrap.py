@@ -55,10 +55,10 @@ def point_estimate(task: Task, scores: Scores) -> float:
     return float(task.aggregate(scores, np.ones((1, len(scores))))[0])
 
 
-def _draws(samples: int) -> Iterator[Counts]:
+def _draws(samples: int, block_elements: int = _BLOCK_ELEMENTS) -> Iterator[Counts]:
     """All draws, in blocks that fit into memory; the same ones however large the blocks are."""
     generator = np.random.default_rng(_SEED)
-    rows = max(1, min(DRAWS, _BLOCK_ELEMENTS // samples))
+    rows = max(1, min(DRAWS, block_elements // samples))
     for start in range(0, DRAWS, rows):
         yield _draw(generator, min(rows, DRAWS - start), samples)
 

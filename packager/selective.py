@@ -72,7 +72,8 @@ def lost_share(found: npt.ArrayLike, wanted: npt.ArrayLike) -> float:
         wanted: The float model's, as many.
 
     Returns:
-        0 (nothing is lost) to 1; 1 as well where the quantized model gives no finite value.
+        0 where nothing is lost, 0.5 where all is rounded to zero, up to 1 where values are far off; 1 as well where
+        the quantized model gives no finite value.
     """
     reference = np.asarray(wanted, dtype=np.float64).ravel()
     values = np.asarray(found, dtype=np.float64).ravel()

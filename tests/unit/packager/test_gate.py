@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+from typing import Any
+
 import msgspec
 import pytest
 
 from contract.profile import DelegateName, Precision
-from packager.gate import Measurement, Outcome, Reference, Verdict, decide_profile, gate_faults
+from packager.gate import (
+    Measurement,
+    Outcome,
+    Recovery,
+    Reference,
+    Verdict,
+    decide_profile,
+    gate_faults,
+)
 from packager.plan import ProfilePlan, Rung
+from packager.rules import Allowance, Rules
 from tests.support.packager_builders import XNNPACK, measurement, plan, profile, reference
 
 STATIC, DYNAMIC, FLOAT = Precision.STATIC_INT8, Precision.DYNAMIC_INT8, Precision.FLOAT32
@@ -112,3 +125,92 @@ def test_a_profile_that_nothing_passes_for_by_other_reasons_names_them_all() -> 
 def test_one_rung_that_passes_is_enough_for_a_profile() -> None:
     verdicts = decide((STATIC, DYNAMIC), {STATIC: measurement(value=0.5), DYNAMIC: measurement()})
     assert gate_faults({"board": verdicts}, reference()) == []
+
+
+def judged(found: Measurement, **changes: Any) -> str:
+    """What the gate says against a variant under changed rules, for a model with two classes."""
+    against = reference(
+        rules=dataclasses.replace(Rules(), **changes),
+        class_names=("cat", "dog"),
+        float_classes=(0.98, 1.0),
+    )
+    return against.accuracy_fault(found)
+
+
+def test_a_relative_drop_is_a_share_of_the_reference() -> None:
+    against = reference(float_value=0.5, rules=Rules(max_drop=Allowance(0.1, is_relative=True)))
+    assert against.limit == pytest.approx(0.45)
+    assert against.is_met(0.45)
+    assert not against.is_met(0.4499)
+    assert against.describe() == "0.4500 (0.5000 of the float model less 10%)"
+
+
+def test_a_class_below_the_floor_is_refused_by_name_although_the_whole_passes() -> None:
+    found = measurement(classes=(0.7, 1.0))
+    assert judged(found) == ""
+    assert judged(found, class_floor=0.8) == "class cat: accuracy 0.7000 is below 0.8000"
+    assert judged(measurement(classes=(0.8, 1.0)), class_floor=0.8) == ""
+
+
+def test_a_class_that_loses_too_much_is_refused_with_what_it_had() -> None:
+    found = measurement(classes=(0.97, 0.9))
+    assert judged(found, max_class_drop=Allowance(0.05)) == (
+        "class dog: accuracy 0.9000 is below 0.9500 (1.0000 less 0.05)"
+    )
+    assert judged(found, max_class_drop=Allowance(0.1, is_relative=True)) == ""
+
+
+def test_a_class_without_samples_is_not_judged() -> None:
+    assert judged(measurement(classes=(math.nan, 1.0)), class_floor=0.9) == ""
+
+
+def test_many_bad_classes_are_told_by_the_first_three_and_a_number() -> None:
+    against = reference(rules=Rules(class_floor=0.9), class_names=tuple("abcde"), float_classes=(1.0,) * 5)
+    fault = against.accuracy_fault(measurement(classes=(0.0,) * 5))
+    assert fault.count("is below") == 3
+    assert fault.endswith(" and 2 classes more")
+
+
+def test_asked_for_confidence_the_upper_end_of_the_drop_decides() -> None:
+    doubtful = measurement(value=0.985, classes=(1.0, 1.0), drop_interval=(-0.005, 0.015))
+    assert judged(doubtful) == ""
+    assert judged(doubtful, confidence=0.95) == (
+        "the drop is up to 0.0150 with 0.95 confidence, 0.0100 is allowed"
+    )
+    sure = measurement(classes=(1.0, 1.0), drop_interval=(0.0, 0.01))
+    assert judged(sure, confidence=0.95) == ""
+
+
+def test_answers_that_are_no_numbers_are_refused_however_high_the_metric() -> None:
+    assert judged(measurement(useless=3)) == "answers NaN or infinity for 3 of 500 samples"
+
+
+def recovered(recovery: Recovery, found: Measurement) -> tuple[Verdict, ...]:
+    measured = {(STATIC, XNNPACK): found}
+    return decide_profile(plan((STATIC,)), measured, reference(), {(STATIC, XNNPACK): recovery})
+
+
+def test_a_recovered_form_ships_after_the_rung_that_failed_with_what_it_cost() -> None:
+    bad, good = measurement(value=0.1), measurement(size_bytes=150_000)
+    selective = Rung(STATIC, XNNPACK, floats=("conv;",))
+    plain, saved = recovered(Recovery(2, selective, good, 1), bad)
+    assert (plain.outcome, plain.reason) == (Outcome.REFUSED, "accuracy 0.1000 is below 0.9800")
+    assert (saved.outcome, saved.rung.name, saved.plain) == (Outcome.SHIPPED, "static-int8-selective", bad)
+    assert gate_faults({"board": (plain, saved)}, reference()) == []
+
+
+def test_a_recovered_form_must_pass_every_other_rule_too() -> None:
+    selective = Rung(STATIC, XNNPACK, floats=("conv;",))
+    large = measurement(peak_memory_bytes=1 << 40)
+    _, saved = recovered(Recovery(1, selective, large, 1), measurement(value=0.1))
+    assert saved.outcome is Outcome.REFUSED
+    assert saved.reason.startswith("takes ")
+
+
+def test_a_recovery_in_vain_is_told_with_the_refusal() -> None:
+    (verdict,) = recovered(Recovery(8, None, measurement(value=0.9), 12), measurement(value=0.1))
+    assert verdict.reason == (
+        "accuracy 0.1000 is below 0.9800; still 0.9000 with 12 operators in float, after 8 trials"
+    )
+    (verdict,) = recovered(Recovery(0, None, None, 0), measurement(value=0.1))
+    assert verdict.reason.endswith("; no operator stands out that could be left in float")
