@@ -3,10 +3,10 @@ EXTRAS_DEMO := agent packager server
 SHELL := bash
 AREA ?=
 
-.PHONY: help demo test check check-style check-types check-unit bench lock format clean
+.PHONY: help demo test test-converters check check-style check-types check-unit bench lock format clean
 
 help:  ## What can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 .venv/ready: requirements/dev.txt pyproject.toml scripts/make-environment
 	@scripts/make-environment .venv requirements/dev.txt
@@ -38,6 +38,9 @@ test: .venv/ready  ## Every test, with branch coverage
 	.venv/bin/coverage run -m pytest tests/e2e
 	.venv/bin/coverage combine -q
 	.venv/bin/python scripts/check_coverage.py
+
+test-converters: .venv/ready  ## The real converters (makes environments of some 5 GB on first use; LITEFLEET_TEST_CACHE=FOLDER keeps them there)
+	.venv/bin/pytest -q -s tests/converters
 
 bench: .venv/ready  ## Benchmarks into build/bench/; AREA=agent or packager runs one
 	.venv/bin/python -m tests.benchmarks $(AREA)

@@ -40,10 +40,8 @@ def prepare(converter: Converter, tell: Tell) -> Toolchain:
         ConfigError: The environment cannot be made: no suitable Python, or the installer failed.
         StorageError: The disk refuses it.
     """
-    if converter.own_package and importlib.util.find_spec(converter.own_package):
-        versions = [
-            f"{name}=={importlib.metadata.version(name)}" for name in (converter.own_package, "keras")
-        ]
+    if converter.own_packages and all(map(importlib.util.find_spec, converter.own_packages)):
+        versions = [f"{name}=={importlib.metadata.version(name)}" for name in converter.own_packages]
         return Toolchain(Path(sys.executable), ("-P",), " ".join(versions))
     folder = cache_folder("converters") / converter.folder_name
     lock = folder.with_name(f"{folder.name}.lock")
@@ -61,6 +59,7 @@ def _make(converter: Converter, folder: Path, tell: Tell) -> None:
         folder.mkdir()
         requirements = folder / "requirements.txt"
         requirements.write_text(converter.lock, encoding="utf-8")
+        _log_path(converter).unlink(missing_ok=True)
     own = folder / "bin" / "python"
     _run(converter, [str(python), "-m", "venv", str(folder)])
     options = ["--no-deps", "--require-hashes", "-r", str(requirements)]
@@ -78,7 +77,7 @@ def _make(converter: Converter, folder: Path, tell: Tell) -> None:
 
 
 def _run(converter: Converter, command: Sequence[str]) -> None:
-    log = cache_folder("logs") / f"{converter.folder_name}.log"
+    log = _log_path(converter)
     try:
         with log.open("ab") as output:
             done = subprocess.run(
@@ -101,6 +100,10 @@ def _run(converter: Converter, command: Sequence[str]) -> None:
             remedy=_remedy(converter),
         )
     _log.info("done: %s", " ".join(command))
+
+
+def _log_path(converter: Converter) -> Path:
+    return cache_folder("logs") / f"{converter.folder_name}.log"
 
 
 def _remedy(converter: Converter) -> str:

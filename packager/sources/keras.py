@@ -31,7 +31,7 @@ def keras_converter(suffix: str) -> Converter:
         pythons=PYTHONS,
         size=SIZE,
         check=check_keras if suffix == ".keras" else _check_later,
-        own_package="tensorflow",
+        own_packages=("tensorflow", "keras"),
         extra="keras",
     )
 

@@ -20,7 +20,7 @@ def savedmodel_converter() -> Converter:
         pythons=PYTHONS,
         size=SIZE,
         check=_check_later,
-        own_package="tensorflow",
+        own_packages=("tensorflow", "keras"),
         extra="keras",
     )
 

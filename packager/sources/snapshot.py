@@ -18,12 +18,13 @@ _MAX_FILES = 10_000
 _BLOCK_BYTES = 1 << 20
 
 
-def take_snapshot(path: Path, target: Path) -> str:
+def take_snapshot(path: Path, target: Path, limit_bytes: int = SOURCE_MAX_BYTES) -> str:
     """Copy a file or folder.
 
     Args:
         path: The source.
         target: Where it goes; not there yet.
+        limit_bytes: How much is copied at most.
 
     Returns:
         sha256 of a file's bytes; of a folder, over its files' sorted relative names and digests.
@@ -33,19 +34,19 @@ def take_snapshot(path: Path, target: Path) -> str:
     """
     try:
         if not path.is_dir():
-            return _copy(path, target, SOURCE_MAX_BYTES)[0]
-        return _copy_folder(path, target)
+            return _copy(path, target, limit_bytes)[0]
+        return _copy_folder(path, target, limit_bytes)
     except OSError as error:
         raise ManifestError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _copy_folder(path: Path, target: Path) -> str:
-    total, digest = SOURCE_MAX_BYTES, hashlib.sha256()
+def _copy_folder(path: Path, target: Path, limit: int) -> str:
+    digest = hashlib.sha256()
     for name in sorted(_names(path)):
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
-        found, size = _copy(path / name, place, total)
-        total -= size
+        found, size = _copy(path / name, place, limit)
+        limit -= size
         digest.update(f"{name}\0{found}\n".encode())
     return digest.hexdigest()
 
@@ -66,7 +67,7 @@ def _copy(path: Path, target: Path, limit: int) -> tuple[str, int]:
         while block := source.read(_BLOCK_BYTES):
             size += len(block)
             if size > limit:
-                raise ManifestError(f"{path} is too large: at most {SOURCE_MAX_BYTES} bytes are converted")
+                raise ManifestError(f"{path} is too large: at most {SOURCE_MAX_BYTES:,} bytes are converted")
             digest.update(block)
             copy.write(block)
     return digest.hexdigest(), size

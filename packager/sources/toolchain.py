@@ -30,7 +30,7 @@ class Converter:
         pythons: (major, minor) versions that its lock has wheels for, the best first.
         size: What its environment takes on disk, and what is downloaded for it.
         check: Refuses a hostile or damaged source before anything is started; gets path and name.
-        own_package: Package that, installed beside litefleet, makes an environment of its own needless.
+        own_packages: Packages that, installed beside litefleet, make an environment of its own needless.
         extra: The extra of litefleet that brings it; empty for none.
         timeout_s: Time for one job.
         programs: Folder of the programs that run in the environment; ``__main__.py`` is started.
@@ -45,7 +45,7 @@ class Converter:
     size: str
     check: Callable[[Path, str], None]
     unlocked: tuple[str, ...] = ()
-    own_package: str = ""
+    own_packages: tuple[str, ...] = ()
     extra: str = ""
     timeout_s: float = 1800.0  # the largest nets for small boards convert in minutes
     programs: Path = Path(__file__).parent / "converters"

@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 import onnx2tf
 import onnxruntime
-from ai_edge_litert.interpreter import Interpreter
 from google.protobuf.message import DecodeError
 
 from .job import Arrays, Border, RefusedError, channels_last, is_image, pin_shape
@@ -26,26 +25,26 @@ class OnnxModel:
 
     def __init__(self, path: Path) -> None:
         self._model = _load(path)
+        names = _rename(self._model.graph)
         self._path = path.with_name("pinned.onnx")
         graph = self._model.graph
         constants = {one.name for one in graph.initializer}
         given = [one for one in graph.input if one.name not in constants]
-        borders = [_pin(one) for one in given]
+        self.inputs = [_pin(one, names[one.name]) for one in given]
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             self._model.SerializeToString(), options, providers=["CPUExecutionProvider"]
         )
-        self.inputs = borders
         self.outputs = [
-            Border(_word(one.name), _sizes(one), _dtype(one), one.name, _sizes(one)) for one in graph.output
+            Border(one.name, _sizes(one), _dtype(one), names[one.name], _sizes(one)) for one in graph.output
         ]
         self.tools = {name: version(name) for name in ("onnx2tf", "onnxruntime", "onnx")}
 
     def convert(self, target: Path) -> None:
-        """Convert without TensorFlow, and check the names."""
+        """Convert without TensorFlow."""
         onnx.save(self._model, str(self._path))
-        kept = [one.source_name for one in self.inputs if one.shape == one.source_shape]
+        kept = [one.name for one in self.inputs if one.shape == one.source_shape]
         folder = self._path.with_name("onnx2tf")
         onnx2tf.convert(
             input_onnx_file_path=str(self._path),
@@ -57,7 +56,6 @@ class OnnxModel:
             verbosity="error",
         )
         written = folder / f"{self._path.stem}_float32.tflite"
-        self._take_names(written)
         written.rename(target)
 
     def answer(self, inputs: Arrays) -> Arrays:
@@ -66,16 +64,9 @@ class OnnxModel:
         for border in self.inputs:
             value = inputs[border.name]
             is_turned = border.shape != border.source_shape
-            feed[border.source_name] = np.moveaxis(value, -1, 1) if is_turned else value
-        found = self._session.run([one.source_name for one in self.outputs], feed)
+            feed[border.name] = np.moveaxis(value, -1, 1) if is_turned else value
+        found = self._session.run([one.name for one in self.outputs], feed)
         return {one.name: np.asarray(value) for one, value in zip(self.outputs, found, strict=True)}
-
-    def _take_names(self, written: Path) -> None:
-        # onnx2tf changes some characters in names; what counts is what stands in the signature.
-        signatures = Interpreter(str(written)).get_signature_list()
-        (signature,) = signatures.values()
-        self.inputs = [_named(border, signature["inputs"]) for border in self.inputs]
-        self.outputs = [_named(border, signature["outputs"]) for border in self.outputs]
 
 
 def open_source(path: Path) -> OnnxModel:
@@ -98,13 +89,38 @@ def _load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _pin(value: Any) -> Border:
+def _rename(graph: Any) -> dict[str, str]:
+    """Give inputs and outputs names that onnx2tf keeps; what they were called before."""
+    changes: dict[str, str] = {}
+    taken = {name for node in graph.node for name in (*node.input, *node.output)}
+    for one in (*graph.input, *graph.output):
+        word = re.sub(r"\W+", "_", one.name)
+        while word != one.name and word in taken:
+            word += "_"
+        taken.add(word)
+        changes[one.name] = word
+    _replace(graph, changes)
+    return {new: old for old, new in changes.items()}
+
+
+def _replace(graph: Any, changes: dict[str, str]) -> None:
+    for one in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        one.name = changes.get(one.name, one.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [changes.get(name, name) for name in names]
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                _replace(inner, changes)
+
+
+def _pin(value: Any, source_name: str) -> Border:
     dims = value.type.tensor_type.shape.dim
     sizes = [dim.dim_value or None for dim in dims]
     source = pin_shape(value.name, sizes)
     dims[0].dim_value = source[0]
     shape = channels_last(source) if is_image(source) else source
-    return Border(_word(value.name), shape, _dtype(value), value.name, source)
+    return Border(value.name, shape, _dtype(value), source_name, source)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
@@ -113,14 +129,3 @@ def _sizes(value: Any) -> tuple[int, ...]:
 
 def _dtype(value: Any) -> str:
     return str(onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
-
-
-def _word(name: str) -> str:
-    return re.sub(r"[\W_]+", "_", name)
-
-
-def _named(border: Border, names: list[str]) -> Border:
-    for name in names:
-        if _word(name) == _word(border.source_name):
-            return Border(name, border.shape, border.dtype, border.source_name, border.source_shape)
-    raise RefusedError(f"onnx2tf lost the name {border.source_name}; it wrote {', '.join(names)}")
