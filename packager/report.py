@@ -18,6 +18,7 @@ import msgspec
 from contract.manifest import Manifest
 from packager.bootstrap import SHOWN_CONFIDENCE
 from packager.gate import Measurement, Reference, Verdict
+from packager.notes import EdgetpuNote, RungNote
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class PackResult:
         normalized: What was done to the model before anything was made of it.
         conversion: How it was made of another framework's model; empty for a .tflite file.
         warnings: What should be looked at, although it stopped nothing.
+        notes: What every rung costs on its board, and what XNNPACK takes of it.
+        edgetpu: One per board with an Edge TPU: what became of its variant.
         stages_reused: How many quantizations, measurements and comparisons earlier runs had done already.
         stages_made: How many were done now.
     """
@@ -49,6 +52,8 @@ class PackResult:
     normalized: tuple[str, ...] = ()
     conversion: str = ""
     warnings: tuple[str, ...] = ()
+    notes: tuple[RungNote, ...] = ()
+    edgetpu: tuple[EdgetpuNote, ...] = ()
     stages_reused: int = 0
     stages_made: int = 0
 
@@ -171,6 +176,8 @@ def pack_json(result: PackResult) -> dict[str, object]:
         "normalized": list(result.normalized),
         "conversion": result.conversion,
         "rows": msgspec.to_builtins(list(rung_rows(result))),
+        "notes": msgspec.to_builtins(result.notes),
+        "edgetpu": msgspec.to_builtins(result.edgetpu),
         "bundles": [str(path) for path in result.bundles],
         "faults": list(result.faults),
         "warnings": list(result.warnings),

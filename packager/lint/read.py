@@ -27,7 +27,8 @@ _ESTIMATE_STEP_BYTES = 64 * 1024  # estimate_memory_bytes rounds up to it
 def read_facts(content: bytes) -> ModelFacts:
     """Read a file that nobody looked at before: load it, run it, and see what normalising does to it."""
     try:
-        Session(content)
+        session = Session(content)
+        session.run([np.zeros(port.shape, port.dtype) for port in session.inputs])
         normal, done = normalize(content)
     except (ManifestError, RuntimeLoadError) as error:
         return _describe(content, content, refused=str(error))
