@@ -15,7 +15,7 @@ import stat
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from contract.bundle_layout import (
     ARTIFACT_FOLDER,
@@ -26,6 +26,7 @@ from contract.bundle_layout import (
     member_faults,
     parse_end,
 )
+from contract.digest import BLOCK_BYTES, digest_of
 from contract.errors import DigestError, ManifestError, StorageError
 from contract.manifest import Artifact, Manifest, check_built, parse_manifest, serialize_manifest
 
@@ -33,22 +34,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import TracebackType
 
-BLOCK_BYTES = 1 << 16
+__all__ = ["BLOCK_BYTES", "BundleReader", "bundle_name", "digest_of", "write_bundle"]
+
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a ZIP can hold (APPNOTE 4.4.6)
 
 
 def bundle_name(manifest: Manifest) -> str:
     """File name of a bundle."""
     return f"{manifest.model}-{manifest.version}-{manifest.profile}.bundle"
-
-
-def digest_of(source: IO[bytes]) -> Artifact:
-    """Read a stream to its end and describe it as an artifact."""
-    sha256, size = hashlib.sha256(), 0
-    while block := source.read(BLOCK_BYTES):
-        sha256.update(block)
-        size += len(block)
-    return Artifact(sha256=sha256.hexdigest(), size_bytes=size)
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, Path]) -> Path:

@@ -175,7 +175,7 @@ class Connection:
         """Stay awake for an answer that will be there in a moment, as the last one was."""
         ends = time.perf_counter() + protocol.SPIN_S
         while not self._poll.poll(0) and time.perf_counter() < ends:
-            pass
+            os.sched_yield()  # the worker may be waiting for this very core
 
     def _late(self) -> DeadlineError:
         return DeadlineError(f"{self._name} gave no answer within {self._timeout_s:g} s")

@@ -5,12 +5,11 @@ Requests that are refused because of their own input are not counted: they say n
 
 from __future__ import annotations
 
-import os
 import time
-from pathlib import Path
 
 from contract.histogram import LatencyRecorder
 from edge_agent.inference.control import Window
+from edge_agent.inference.memory import resident_bytes
 
 
 class Counts:
@@ -46,9 +45,3 @@ class Counts:
         self._requests = self._errors = 0
         self._since = now
         return window
-
-
-def resident_bytes() -> int:
-    """Resident memory of this process (proc(5), statm, second field)."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

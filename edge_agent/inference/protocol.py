@@ -34,9 +34,9 @@ IMAGE_MAX_SIDE = 8192
 AREA_STEP_BYTES = 1 << 16
 """Room for an image comes in such steps, so that images of about one size share an area."""
 ALIGNMENT_BYTES = 64
-SPIN_S = 100e-6
-"""How long either side stays awake for the other's next word before it sleeps: about what one sleep and wake-up of
-both costs (measured: 58 to 84 microseconds for the empty round trip between two processes)."""
+SPIN_S = 300e-6
+"""How long either side stays awake for the other's next word before it sleeps. Sleeping and waking up takes both
+together 58 to 84 microseconds on the machine of the benchmarks, and three to five times that on a small board."""
 SOCKET_PATH_MAX_BYTES = 107
 """``sun_path`` has 108 bytes, one of them the closing zero (unix(7))."""
 WORKER_FOLDER = "w"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from contract.bundle import digest_of
+from contract.digest import digest_of
 from contract.errors import DigestError, ManifestError, StorageError
 from contract.manifest import (
     MANIFEST_MAX_BYTES,

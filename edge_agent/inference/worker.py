@@ -19,6 +19,7 @@ from contract.errors import LitefleetError, ManifestError, StorageError
 from edge_agent.inference import control, protocol
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
+from edge_agent.inference.memory import release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import load_slot
@@ -77,6 +78,7 @@ class Worker:
                 events = self._poll.poll(0)
                 if events:
                     return events
+                os.sched_yield()  # the client may be waiting for this very core
         began = time.perf_counter()
         left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
         events = self._poll.poll(left_s)
@@ -168,6 +170,7 @@ def main(arguments: list[str]) -> int:
                 runtime_version=runtime.version,
                 delegate=model.graph.delegate,
             )
+            release_free_memory()
             if _send(channel, ready):
                 Worker(channel, listener, model).run()
     return 0

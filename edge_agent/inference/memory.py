@@ -1,0 +1,26 @@
+"""The memory of this process: how much there is, and giving back what is free."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+from pathlib import Path
+
+
+def resident_bytes() -> int:
+    """Resident memory (proc(5), statm, second field)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def release_free_memory() -> None:
+    """Let the system have what is not used any more.
+
+    Loading a runtime and a model leaves holes that the C library keeps: 3.6 MB of a worker's 22.6 for the digits
+    model (own measurement, private dirty pages, ai-edge-litert 2.3.0, glibc 2.36).
+    """
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # musl and others have no malloc_trim(3)
+        ctypes.CDLL(None).malloc_trim(0)
