@@ -16,9 +16,12 @@ from packager.bundle_writer import write_bundles
 from packager.bundling import bundle_content, plan_release
 from packager.cache import Stages
 from packager.calibration import load_calibration
+from packager.edgetpu_stage import add_edgetpu
 from packager.gate import gate_faults
 from packager.judge import judge
 from packager.lint.run import check_findings, lint_loaded, warning_texts
+from packager.notes import EdgetpuNote
+from packager.pack_notes import pack_notes
 from packager.plan import Plan, plan_pack
 from packager.preprocess import plan_preprocessing, to_inputs
 from packager.report import PackResult
@@ -103,14 +106,20 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     workshop = Workshop(material, progress, stages)
     judgement = judge(preparation.plan, workshop, request.rules, preparation.baseline)
     faults = gate_faults(judgement.verdicts, judgement.reference)
+    notes = pack_notes(request.profiles, judgement.verdicts, workshop)
+    edgetpu: list[EdgetpuNote] = []
     bundles: list[Path] = []
     if not faults:
         release = plan_release(request.name, request.version, material, judgement)
+        contents = []
+        for profile in request.profiles:
+            progress.start(f"bundling for {profile.id}", None)
+            content = bundle_content(release, workshop, judgement.verdicts[profile.id])
+            content, note = add_edgetpu(content, profile)
+            contents.append(content)
+            edgetpu += [note] if note else []
         progress.start("writing bundles", None)
-        bundles = write_bundles(
-            request.output,
-            [bundle_content(release, workshop, rows) for rows in judgement.verdicts.values()],
-        )
+        bundles = write_bundles(request.output, contents)
     return PackResult(
         name=request.name,
         version=request.version,
@@ -122,6 +131,8 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         normalized=material.model.normalized.changes,
         conversion=material.model.conversion.describe() if material.model.conversion else "",
         warnings=preparation.warnings,
+        notes=notes,
+        edgetpu=tuple(edgetpu),
         stages_reused=stages.reused,
         stages_made=stages.made,
     )

@@ -8,15 +8,15 @@ PURE. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from contract.profile import Precision
+from contract.profile import Profile
 from packager.cost import cost_of
 from packager.coverage.coverage import Coverage
 from packager.edgetpu_log import CompilerReport
-from packager.plan import Plan
+from packager.plan import Rung
 
 _REASONS_SHOWN = 3
 
@@ -26,7 +26,7 @@ class RungNote(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         profile: Profile id.
-        precision: Numeric form.
+        variant: Name in the bundle.
         delegate: What runs it.
         speed: ``fastest``, ``fast``, ``as float`` or ``slow``, compared with the other rungs.
         cost: Why.
@@ -34,7 +34,7 @@ class RungNote(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     profile: str
-    precision: str
+    variant: str
     delegate: str
     speed: str
     cost: str
@@ -59,45 +59,37 @@ class EdgetpuNote(msgspec.Struct, frozen=True, kw_only=True):
     report: CompilerReport | None = None
 
 
-def rung_notes(plan: Plan, coverage: Mapping[Precision, Coverage]) -> tuple[RungNote, ...]:
-    """State costs and coverage, in the order of the profiles and their ladders.
+def rung_notes(
+    rungs: Iterable[tuple[Profile, Rung]], coverage: Mapping[str, Coverage]
+) -> tuple[RungNote, ...]:
+    """State costs and coverage.
 
     Args:
-        plan: The run.
-        coverage: Of the precisions that were made, on XNNPACK.
+        rungs: Boards and the rungs of their ladders.
+        coverage: Of the variants that were made, by name, on XNNPACK.
     """
     notes = []
-    for one in plan.profiles:
-        for rung in one.rungs:
-            cost = cost_of(one.profile, rung.precision)
-            on_xnnpack = coverage.get(rung.precision) if cost.is_on_xnnpack else None
-            notes.append(
-                RungNote(
-                    profile=one.profile.id,
-                    precision=rung.precision.value,
-                    delegate=cost.delegate.value,
-                    speed=cost.speed.value,
-                    cost=cost.note,
-                    coverage=on_xnnpack,
-                )
+    for profile, rung in rungs:
+        cost = cost_of(profile, rung.precision)
+        notes.append(
+            RungNote(
+                profile=profile.id,
+                variant=rung.name,
+                delegate=cost.delegate.value,
+                speed=cost.speed.value,
+                cost=cost.note,
+                coverage=coverage.get(rung.name) if cost.is_on_xnnpack else None,
             )
+        )
     return tuple(notes)
 
 
-def note_lines(notes: Sequence[RungNote]) -> Iterator[str]:
-    """The notes for people, those of equal boards together."""
-    seen: dict[str, list[str]] = {}
-    for note in notes:
-        seen.setdefault(_note_line(note), []).append(note.profile)
-    for line, profiles in seen.items():
-        yield f"{line} [{', '.join(dict.fromkeys(profiles))}]"
-
-
-def _note_line(note: RungNote) -> str:
-    text = f"{note.precision}: {note.speed}; {note.cost}"
+def note_line(note: RungNote) -> str:
+    """A note for people."""
+    text = f"{note.variant}: {note.speed}; {note.cost}"
     if note.coverage is None:
         return text
-    text += f"; XNNPACK takes {note.coverage.describe()} operators"
+    text += f"; it takes {note.coverage.describe()} operators"
     reasons = note.coverage.reasons()
     more = f" and {len(reasons) - _REASONS_SHOWN} kinds more" if len(reasons) > _REASONS_SHOWN else ""
     return f"{text}, not {'; '.join(reasons[:_REASONS_SHOWN])}{more}" if reasons else text

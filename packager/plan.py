@@ -4,8 +4,8 @@ PURE. Rules:
 
 1. A ladder's order is kept; a rung that the profile's runtimes cannot run right is planned as not available.
 2. A precision is made once and measured once per delegate, however many profiles want it.
-3. The delegate of a rung is XNNPACK where the profile has it, except for int16 activations: XNNPACK has no kernels
-   for them and would silently leave the whole model to the plain ones.
+3. The delegate of a rung is the one that its cost on the board is stated for (``packager.cost``): XNNPACK where the
+   profile has it, except for int16 activations, which it would silently leave to the plain kernels.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from contract.compat import RuntimeFact, tflite_level
 from contract.identifiers import Version
 from contract.profile import DelegateName, Precision, Profile
+from packager.cost import cost_of
 
 _STATIC = frozenset((Precision.STATIC_INT8, Precision.STATIC_INT16))
 
@@ -101,15 +102,8 @@ def plan_pack(profiles: Iterable[Profile]) -> Plan:
 
 
 def _plan_rungs(profile: Profile) -> tuple[Rung, ...]:
-    has_xnnpack = any(delegate.name is DelegateName.XNNPACK for delegate in profile.delegates)
     return tuple(
-        Rung(
-            precision,
-            DelegateName.XNNPACK
-            if has_xnnpack and precision is not Precision.STATIC_INT16
-            else DelegateName.NONE,
-            _runtime_fault(profile, precision),
-        )
+        Rung(precision, cost_of(profile, precision).delegate, _runtime_fault(profile, precision))
         for precision in profile.ladder
     )
 

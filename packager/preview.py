@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import msgspec
 
-from contract.profile import DelegateName, Precision
+from contract.profile import DelegateName, Precision, Profile
 from packager.app import Preparation
+from packager.cost import cost_of
 from packager.plan import MIN_TFLITE, ProfilePlan, Rung
 from packager.rules import Rules
 from packager.selective import RECOVERABLE
@@ -39,6 +40,7 @@ class RungPreview(msgspec.Struct, frozen=True, kw_only=True):
         reason: What it is for; or why it is not made.
         min_tflite: Lowest runtime that runs it right.
         is_recoverable: Whether operators may be left in float when it fails the gate.
+        cost: What it costs on the board.
     """
 
     variant: str
@@ -47,6 +49,7 @@ class RungPreview(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     min_tflite: str
     is_recoverable: bool
+    cost: str
 
 
 class ProfilePreview(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,13 +139,14 @@ def rule_texts(rules: Rules, metric: str) -> list[str]:
 def _profile(plan: ProfilePlan, rules: Rules) -> ProfilePreview:
     return ProfilePreview(
         profile=plan.profile.id,
-        rungs=tuple(_rung(rung, rules) for rung in plan.rungs),
+        rungs=tuple(_rung(plan.profile, rung, rules) for rung in plan.rungs),
         peak_memory_bytes=plan.profile.budgets.peak_memory_bytes,
         bundle_bytes=plan.profile.budgets.bundle_bytes,
     )
 
 
-def _rung(rung: Rung, rules: Rules) -> RungPreview:
+def _rung(profile: Profile, rung: Rung, rules: Rules) -> RungPreview:
+    cost = cost_of(profile, rung.precision)
     return RungPreview(
         variant=rung.name,
         delegate=rung.delegate.value,
@@ -150,4 +154,5 @@ def _rung(rung: Rung, rules: Rules) -> RungPreview:
         reason=rung.unavailable or PURPOSE[rung.precision],
         min_tflite=MIN_TFLITE[rung.precision],
         is_recoverable=rung.precision in RECOVERABLE and rules.recovery_trials > 0,
+        cost=f"{cost.speed.value}; {cost.note}",
     )

@@ -28,6 +28,7 @@ from contract.manifest import Manifest
 from contract.profile import Precision
 from packager.bootstrap import SHOWN_CONFIDENCE
 from packager.gate import Outcome
+from packager.notes import note_line
 from packager.preview import Preview
 from packager.report import PackResult, RungRow, manifest_rows, rung_rows
 
@@ -109,6 +110,7 @@ def show_pack(result: PackResult) -> None:
     rows = list(rung_rows(result))
     for profile in result.verdicts:
         _show_profile(console, profile, reference.metric, [row for row in rows if row.profile == profile])
+        _show_notes(console, profile, result)
     confidence = reference.rules.confidence or SHOWN_CONFIDENCE
     console.print(
         f"up to: upper end of the {confidence:g} bootstrap interval of the drop; host ms: median on this machine",
@@ -154,6 +156,16 @@ def _show_profile(console: Console, profile: str, metric: str, rows: Sequence[Ru
             )
 
 
+def _show_notes(console: Console, profile: str, result: PackResult) -> None:
+    """What the rungs cost on the board, and what its delegates take."""
+    for note in result.notes:
+        if note.profile == profile:
+            console.print(Text(f"  {note_line(note)}"), soft_wrap=True)
+    for tpu in result.edgetpu:
+        if tpu.profile == profile:
+            console.print(Text(f"  Edge TPU: {tpu.text}"), soft_wrap=True)
+
+
 def _numbers(row: RungRow) -> tuple[str, ...]:
     if row.size_bytes is None:
         return ("", "", "", "", "", "")
@@ -185,6 +197,8 @@ def show_preview(preview: Preview) -> None:
         for number, rung in enumerate(profile.rungs, start=1):
             what = rung.delegate if rung.is_made else "not made"
             console.print(Text(f"  {number}. {rung.variant} ({what}): {rung.reason}"), soft_wrap=True)
+            if rung.is_made:
+                console.print(Text(f"     cost here: {rung.cost}"), soft_wrap=True)
     console.print(Text("\nnothing was made or written (--dry-run)"), soft_wrap=True)
 
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from contract.bundle import BundleReader
 from contract.errors import RejectedError
 from contract.manifest import check_built
 from contract.profile import DelegateName
 from firmware_profiles import load_profile
 from packager.bundle_writer import BundleContent
+from packager.cli import main
 from packager.edgetpu import compile_edgetpu, find_compiler
 from packager.edgetpu_stage import add_edgetpu
 from packager.runtime.graph import is_edgetpu_model
@@ -23,7 +27,7 @@ from tests.support import edgetpu_compiler
 from tests.support.builders import a_manifest
 from tests.support.coverage_precisions import digits_in
 from tests.support.edgetpu_bundles import int8_bundle
-from tests.support.packager_builders import profile
+from tests.support.packager_builders import DIGITS, profile
 
 CORAL = load_profile("coral-dev-board")
 
@@ -173,3 +177,28 @@ def test_a_bundle_without_an_int8_variant_has_nothing_to_compile() -> None:
 def test_a_board_without_an_edge_tpu_is_left_alone() -> None:
     bundle = BundleContent(a_manifest(), {})
     assert add_edgetpu(bundle, profile()) == (bundle, None)
+
+
+def test_a_packed_bundle_holds_both_variants_and_the_table_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edgetpu_compiler.install(tmp_path / "bin", "crash once")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=":")
+    command = ["pack", str(DIGITS / "digits-1.0.0.tflite"), "--name", "digits", "--version", "1.0.0"]
+    command += ["--profile", CORAL.id, "--output", str(tmp_path / "dist"), "--json"]
+    for folder in ("calibration", "evaluation"):
+        command += [f"--{folder}", str(DIGITS / folder)]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    (tpu,) = found["edgetpu"]
+    assert tpu["is_shipped"]
+    assert (tpu["report"]["operations_tpu"], tpu["report"]["off_chip_bytes"]) == (8, 0)
+    assert tpu["predicted"]["nodes_delegated"] == 9
+    notes = {note["variant"]: note for note in found["notes"]}
+    assert notes["static-int8"]["speed"] == "fastest"
+    assert notes["static-int8"]["coverage"]["nodes_delegated"] == 8
+    with BundleReader(tmp_path / "dist" / f"digits-1.0.0-{CORAL.id}.bundle") as reader:
+        manifest = reader.manifest
+    assert [one.name for one in manifest.variants[:2]] == ["static-int8-edgetpu", "static-int8"]
+    check_built(manifest)
