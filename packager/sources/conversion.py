@@ -80,7 +80,7 @@ class Conversion:
         Raises:
             ManifestError: An output does not agree, or the source is another by now.
         """
-        (border,) = self.answer.inputs
+        (border,) = self.answer.inputs  # more are refused before there are inputs (packager.description)
         picked = np.linspace(0, len(inputs) - 1, min(len(inputs), _GIVEN_SAMPLES)).astype(int)
         given = {border.name: inputs[picked][:, np.newaxis].astype(border.dtype)}
         listener.start(f"comparing with {self.converter.title}", None)

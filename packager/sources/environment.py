@@ -70,7 +70,7 @@ def _make(converter: Converter, folder: Path, tell: Tell) -> None:
         [uv, "pip", "install", "--quiet", "--python", str(own), *options] if uv else [*pip, *options],
     )
     if converter.unlocked:
-        # Always by pip: it has the user's own sources for such packages (see ADR 0017).
+        # Always by pip: it has the user's own sources for such packages (see ADR 0018).
         _run(converter, [*pip, *converter.unlocked])
     write_durably(folder / _MARKER, b"")
     tell(f"made the environment for {converter.title}: {_size_bytes(folder) / 1e6:,.0f} MB")

@@ -12,7 +12,7 @@ from packager.sources.toolchain import Converter
 
 TITLE = "TensorFlow"
 PYTHONS = ((3, 12), (3, 11), (3, 13))
-SIZE = "about 2.0 GB on disk, 0.7 GB to download"
+SIZE = "about 2.1 GB on disk"
 """Own measurement on Linux x86-64: tensorflow 2.21.0 and what it requires."""
 
 

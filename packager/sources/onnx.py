@@ -17,7 +17,7 @@ def onnx_converter() -> Converter:
         source_name="source.onnx",
         lock=read_lock("onnx"),
         pythons=((3, 12), (3, 13)),
-        size="about 0.6 GB on disk, 0.2 GB to download",
+        size="about 0.6 GB on disk",
         check=_check_later,
     )
 

@@ -28,7 +28,7 @@ class Converter:
         lock: Hash-pinned requirements of its environment.
         unlocked: Requirements that are installed by name and version alone, after the others.
         pythons: (major, minor) versions that its lock has wheels for, the best first.
-        size: What its environment takes on disk, and what is downloaded for it.
+        size: What its environment takes on disk, measured on Linux x86-64.
         check: Refuses a hostile or damaged source before anything is started; gets path and name.
         own_packages: Packages that, installed beside litefleet, make an environment of its own needless.
         extra: The extra of litefleet that brings it; empty for none.

@@ -34,7 +34,7 @@ def torch_converter() -> Converter:
         lock=read_lock("torch"),
         unlocked=(_TORCH,),
         pythons=((3, 11), (3, 12), (3, 13)),
-        size="about 1.9 GB on disk with PyTorch's CPU build, 5 GB more with its CUDA build",
+        size="about 2 GB on disk with PyTorch's CPU build, several more with its CUDA build",
         check=check_program,
     )
 

@@ -144,7 +144,7 @@ def test_a_network_of_another_framework_becomes_bundles_that_pass_the_gate(
         ("lambda.keras", "may execute code, and is not loaded: Lambda"),
         ("lambda.h5", "it may execute code: Lambda"),
         ("writing", "it may execute code or touch files: its graph has WriteFile"),
-        ("unknown.onnx", "cannot be converted with onnx2tf: No Op registered for Frobnicate"),
+        ("unknown.onnx", "Fatal error: elsewhere:Frobnicate(-1) is not a registered function/op"),
     ],
 )
 def test_a_source_with_code_or_unknown_operators_is_refused_in_one_line(

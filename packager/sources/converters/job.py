@@ -29,6 +29,7 @@ RANDOM_SAMPLES = 8
 """Half of them uniform 0 to 1, as images are, half standard normal, as standardised features are."""
 _SEED = 20261121
 _SHOWN_CHARS = 400
+_PLACE = re.compile(r"/\S+:\d+:\d+:\s*")  # of the converter's source, as MLIR says it
 _NOISE = re.compile(r'^\s*$|^\s*(at |File "|\^|~)|^Traceback|^Stack trace')
 
 
@@ -160,5 +161,5 @@ def first_line(error: BaseException) -> str:
 
 
 def _first_line(text: str) -> str:
-    lines = (line.strip() for line in text.splitlines() if not _NOISE.match(line))
+    lines = (_PLACE.sub(" ", line).strip() for line in text.splitlines() if not _NOISE.match(line))
     return next(lines, "")[:_SHOWN_CHARS]

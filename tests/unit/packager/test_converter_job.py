@@ -72,6 +72,10 @@ def test_a_job_answers_on_given_inputs(tmp_path: Path) -> None:
     [
         (job.RefusedError("operator Foo is not known"), "operator Foo is not known"),
         (ValueError("\n  at foo.cc:1\nno such op\nmore"), "no such op"),
+        (
+            ValueError("cannot translate./a/b.py:30:1: error: no such op"),
+            "cannot translate. error: no such op",
+        ),
         (ValueError(), "ValueError"),
         (SystemExit(1), ""),
     ],
