@@ -33,7 +33,9 @@ def bind(host: str, port: int, setting: str) -> socket.socket:
     Raises:
         ConfigError: The port is in use, or may not be used.
     """
-    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # With the protocol named, asyncio switches Nagle's algorithm off on every accepted connection; without it an
+    # answer waits for the client's delayed acknowledgement (45 ms instead of 3 ms for /healthz, tests/benchmarks/server).
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
