@@ -225,7 +225,11 @@ def _refusals(graph: Graph, node: Node, runtime: int) -> Refusals:
     operation = OPERATIONS.get(node.operator)
     if operation is None:
         yield Refusal("operator", f"{node.label} is not supported")
-        return
+    else:
+        yield from _operation_refusals(graph, node, operation, runtime)
+
+
+def _operation_refusals(graph: Graph, node: Node, operation: Operation, runtime: int) -> Refusals:
     if runtime < operation.since:
         yield Refusal("runtime", f"{node.operator} needs runtime {operation.since}, the board has {runtime}")
     for index in (*node.inputs, *node.outputs):

@@ -47,14 +47,13 @@ def _convolution_2d_transpose_bias(view: View) -> Refusals:
     padding, stride_w, stride_h = _options(view, _TRANSPOSE_CONV)
     if min(stride_w, stride_h) <= 0 or padding not in _PADDINGS:
         yield Refusal("option", f"strides {stride_h} and {stride_w}, padding {padding}")
-        return
-    kernel = view.input(1).shape[1:3]
-    yield from transpose_paddings(
-        view.output().shape[1:3],
-        kernel,
-        (stride_h, stride_w),
-        view.input(0).shape[1:3] if _PADDINGS[padding] == SAME else None,
-    )
+    else:
+        yield from transpose_paddings(
+            view.output().shape[1:3],
+            view.input(1).shape[1:3],
+            (stride_h, stride_w),
+            view.input(0).shape[1:3] if _PADDINGS[padding] == SAME else None,
+        )
 
 
 def _pool_options(view: View) -> Refusals:

@@ -136,10 +136,10 @@ def channels(tensor: Tensor, dimension: int) -> Refusals:
         return
     if found is None or found.block_size or (tensor.dtype == "uint8" and not is_per_tensor(tensor)):
         yield Refusal("quantization", f"{tensor.name} has no scale that fits")
-        return
-    if len(found.scales) > 1 and found.dimension != dimension:
+    elif len(found.scales) > 1 and found.dimension != dimension:
         yield Refusal("quantization", f"{tensor.name} has scales along dimension {found.dimension}")
-    yield from valid_scales(tensor, found)
+    else:
+        yield from valid_scales(tensor, found)
 
 
 def bias(tensor: Tensor) -> Refusals:
@@ -150,8 +150,8 @@ def bias(tensor: Tensor) -> Refusals:
         return
     if found is None or found.block_size or found.dimension:
         yield Refusal("quantization", f"{tensor.name} has no scale along dimension 0")
-        return
-    yield from valid_scales(tensor, found)
+    else:
+        yield from valid_scales(tensor, found)
 
 
 def valid_scales(tensor: Tensor, found: Quantization) -> Refusals:

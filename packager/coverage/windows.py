@@ -72,13 +72,13 @@ def _convolution(view: View, channel_dimension: int) -> Refusals:
     yield from channels(view.input(1), channel_dimension)
     yield from shaped(view.input(1), 4, 4)
     yield from view.weights(1)
-    if not view.has_input(2):
+    if view.has_input(2):
+        yield from bias(view.input(2))
+        yield from shaped(view.input(2), 1, 1)
+        yield from view.weights(2)
+        yield from view.bias_type(1, 2)
+    else:
         yield Refusal("count", "no bias")
-        return
-    yield from bias(view.input(2))
-    yield from shaped(view.input(2), 1, 1)
-    yield from view.weights(2)
-    yield from view.bias_type(1, 2)
     yield from floats_or_bytes(view.output())
     yield from shaped(view.output(), 4, 4)
 

@@ -42,6 +42,9 @@ def test_both_delegates_are_shown_with_what_was_counted() -> None:
     assert list(coverage_lines("m", found, None, ["edgetpu"]))[1:] == [
         "edgetpu: 3 of 5 operators; 5,000 bytes of parameters on the chip, 0 streamed"
     ]
+    assert list(coverage_lines("m", found, None, ["xnnpack"]))[2].startswith("  left out")
+    bare = Predictions(xnnpack=coverage(), edgetpu=coverage(left_out=()), is_compiled=False)
+    assert list(coverage_lines("m", bare, None, ["edgetpu"])) == []
     refusal = list(coverage_lines("m", found, Count(refused="no"), ["xnnpack"]))
     assert refusal[2] == "  counted here: nothing, no"
     assert coverage_json("m", found, Count(refused="no"), ["edgetpu"])["counted"] == {"refused": "no"}

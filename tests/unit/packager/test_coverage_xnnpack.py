@@ -215,6 +215,29 @@ CASES: dict[str, tuple[tuple[str, list[Tensor], list[Tensor], dict[str, Any]], s
         ("CONCATENATION", [tensor((4,)), tensor((4,))], [tensor((2, 4))], {"options": {"axis": 1}}),
         "option",
     ),
+    "a computed slope": (("PRELU", [tensor(), tensor((8,))], [tensor()], {}), "constant"),
+    "a product far from the output's scale": (
+        (
+            "MUL",
+            [tensor(dtype="int8"), tensor(dtype="int8")],
+            [tensor(dtype="int8", quantization=Quantization((1e-7,), (0,)))],
+            {},
+        ),
+        "scale",
+    ),
+    "values with scales per channel": (
+        (
+            "LOGISTIC",
+            [tensor(dtype="int8", quantization=Quantization((0.1,) * 8, (0,), 3))],
+            [tensor(dtype="int8")],
+            {},
+        ),
+        "quantization",
+    ),
+    "a begin of two dimensions": (
+        ("SLICE", [tensor(), constant((1, 4), "int32"), constant((4,), "int32")], [tensor()], {}),
+        "shape",
+    ),
     "an unknown custom operator": (("CUSTOM", [tensor()], [tensor()], {"custom": "Mine"}), "operator"),
 }
 
@@ -223,6 +246,12 @@ CASES: dict[str, tuple[tuple[str, list[Tensor], list[Tensor], dict[str, Any]], s
 def test_xnnpack_leaves_out(case: str) -> None:
     (operator, inputs, outputs, changes), rule = CASES[case]
     assert xnnpack(operator, inputs, outputs, **changes)[0] == rule
+
+
+def test_a_slope_of_floats_and_one_in_the_file_are_taken() -> None:
+    leaky = graph("LEAKY_RELU", [tensor()], [tensor()], options={"alpha": 0.1})
+    learnt = graph("PRELU", [tensor(), constant((8,))], [tensor()])
+    assert predict_xnnpack(leaky).nodes_delegated == predict_xnnpack(learnt).nodes_delegated == 1
 
 
 def test_every_reason_that_is_given_is_a_rule() -> None:
