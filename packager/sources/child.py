@@ -7,11 +7,9 @@ read what the user may read.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +26,7 @@ _SETTINGS = {
 
 
 def run_child(
-    command: Sequence[str], folder: Path, log: Path, timeout_s: float, *, keep_paths: bool = False
+    command: Sequence[str], folder: Path, log: Path, timeout_s: float, *, is_ours: bool = False
 ) -> str:
     """Run a command to its end.
 
@@ -37,20 +35,18 @@ def run_child(
         folder: Its working, home and temporary folder.
         log: Gets what it says; written anew.
         timeout_s: Its time.
-        keep_paths: Whether it is one of our own modules and finds what this process finds.
+        is_ours: Whether it is one of our own modules, which gets the user's environment as this process does.
 
     Returns:
         Nothing when it ended with 0, else how it ended, for error texts.
     """
-    settings = {**_SETTINGS, "PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)}
-    if keep_paths:
-        settings["PYTHONPATH"] = os.pathsep.join(sys.path)
+    foreign = {**_SETTINGS, "PATH": os.defpath, "HOME": str(folder), "TMPDIR": str(folder)}
     with (
         log.open("wb") as output,
         subprocess.Popen(
             command,
             cwd=folder,
-            env=settings,
+            env=None if is_ours else foreign,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -59,11 +55,12 @@ def run_child(
     ):
         try:
             code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return f"it was not done within {timeout_s:.0f} s"
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        except BaseException as error:
+            # Not yet waited for, so the number is still this process group's.
+            os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, subprocess.TimeoutExpired):
+                return f"it was not done within {timeout_s:.0f} s"
+            raise
     if code < 0:
         return f"it crashed (signal {-code})"
     return f"it ended with exit code {code}" if code else ""

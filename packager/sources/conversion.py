@@ -126,7 +126,7 @@ def _agree(name: str, kept: Path, work: Path, content: bytes) -> tuple[OutputAgr
         work,
         log,
         _REPLAY_TIMEOUT_S,
-        keep_paths=True,
+        is_ours=True,
     )
     if ending:
         said = log.read_text(encoding="utf-8", errors="replace").strip() or ending

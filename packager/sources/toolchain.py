@@ -60,11 +60,6 @@ class Converter:
         """Of its environment."""
         return f"{self.name}-{self.lock_digest[:_DIGEST_CHARS]}"
 
-    @property
-    def wanted_pythons(self) -> str:
-        """For error texts: ``3.12 or 3.13``."""
-        return " or ".join(f"{major}.{minor}" for major, minor in self.pythons)
-
 
 @dataclass(frozen=True)
 class Toolchain:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from tests.support.packager_builders import DIGITS
 from tests.support.packager_conversion import Ear, converter, write_archive, write_wheel
 from tests.support.packager_models import digits_model
 
+ROOT = Path(__file__).resolve().parents[3]
 HERE = (sys.version_info[0], sys.version_info[1])
 
 
@@ -217,6 +221,40 @@ def test_what_a_converter_cannot_do_right_is_refused_in_one_line(
 def test_a_converter_that_hangs_is_ended(source: Path) -> None:
     with pytest.raises(ManifestError, match="it was not done within 3 s"):
         convert(source, converter("hangs", timeout_s=3.0), Ear())
+
+
+def test_interrupted_by_the_user_the_converter_ends_too_and_leaves_nothing(source: Path, cache: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from packager.sources.conversion import convert; "
+        "from tests.support.packager_conversion import Ear, converter; "
+        "convert(Path(sys.argv[1]), converter('hangs'), Ear())"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, source], cwd=ROOT, stderr=subprocess.PIPE
+    ) as process:
+        pid = int(wait_for_text(cache / "conversions" / "pid"))
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert process.returncode != 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not list((cache / "conversions").glob(".making-*"))
+
+
+def wait_for_text(path: Path) -> str:
+    deadline = time.monotonic() + 30
+    while not (path.is_file() and path.read_text(encoding="utf-8")):
+        assert time.monotonic() < deadline, f"{path} does not appear"
+        time.sleep(0.02)
+    return path.read_text(encoding="utf-8")
+
+
+def test_a_relative_cache_folder_is_ignored_as_the_specification_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder("logs") == tmp_path / ".cache" / "litefleet" / "logs"
 
 
 def test_real_inputs_are_compared_too(source: Path, cache: Path) -> None:

@@ -19,6 +19,7 @@ def main(behaviour: str, folder: Path) -> None:
     source = folder / job["source"]
     with (folder.parent / "started").open("a", encoding="utf-8") as file:
         file.write(f"{job['mode']}\n")
+    (folder.parent / "pid").write_text(str(os.getpid()), encoding="utf-8")
     if behaviour == "refuses":
         (folder / "answer.json").write_text(
             '{"refused": "operator Frobnicate is not known"}', encoding="utf-8"
