@@ -93,7 +93,7 @@ def test_float_in_and_out_of_a_quantized_model_is_found_for_an_edge_tpu() -> Non
     assert found[1].message == (
         "image, boxes of the quantized model are float32, raspberry-pi-4-coral-usb has an Edge TPU"
     )
-    borders = {
+    borders: dict[str, Any] = {
         "inputs": (msgspec.structs.replace(IMAGE, dtype="int8"),),
         "outputs": (msgspec.structs.replace(BOXES, dtype="int8"),),
     }

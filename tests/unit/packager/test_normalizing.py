@@ -69,7 +69,7 @@ def test_each_change_is_told_in_a_few_words() -> None:
 
 
 def test_the_same_generator_draws_the_same_inputs_of_the_right_shape_and_type() -> None:
-    ports = [
+    ports: list[tuple[tuple[int, ...], np.dtype[Any]]] = [
         ((2, 3), FLOAT),
         ((4,), np.dtype(np.int64)),
         ((1,), np.dtype(np.bool_)),
