@@ -1,8 +1,6 @@
 """The stored form of an evaluation, for the cache of stages.
 
-PURE. Rules:
-
-1. What is read back is what was stored, bit for bit; metrics are computed from the scores again.
+Guarantees: what is read back is what was stored, bit for bit; metrics are computed from the scores again.
 """
 
 from __future__ import annotations

@@ -26,6 +26,23 @@ DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 XNNPACK = DelegateName.XNNPACK
 
 
+class Silent:
+    """Progress that only remembers what was told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def start(self, label: str, total: int | None) -> None:
+        """A step begins."""
+
+    def advance(self, count: int) -> None:
+        """Some more units are done."""
+
+    def tell(self, line: str) -> None:
+        """Keep a line."""
+        self.lines.append(line)
+
+
 def profile(profile_id: str = "generic-x86-64", **changes: Any) -> Profile:
     """A shipped profile with some fields changed."""
     return msgspec.structs.replace(load_profile(profile_id), **changes)

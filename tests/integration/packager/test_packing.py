@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def run_pack(
 ) -> subprocess.CompletedProcess[str]:
     command = [*COMMAND, "pack", str(model), *arguments(version), "--output", str(folder / "dist"), *changes]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of these tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +134,7 @@ def test_packing_again_in_another_folder_gives_the_same_bytes(
     packed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     shutil.copytree(DIGITS / "evaluation", tmp_path / "images")
-    changes = ("--evaluation", str(tmp_path / "images"))
+    changes = ("--evaluation", str(tmp_path / "images"), "--no-cache")
     assert run_pack(tmp_path, DIGITS / "digits-1.0.0.tflite", *changes).returncode == 0
     for profile in PROFILES:
         again = bundle_of(tmp_path / "dist", profile).read_bytes()

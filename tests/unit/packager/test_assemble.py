@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 from contract.manifest import (
     MANIFEST_MAX_BYTES,
@@ -17,9 +19,11 @@ from contract.manifest import (
 from contract.profile import DelegateName, Precision
 from packager.assemble import Release, assemble_manifest
 from packager.description import check_source
-from packager.gate import Measurement, Verdict, decide_profile
+from packager.gate import Measurement, Recovery, Verdict, decide_profile
+from packager.plan import Rung
 from packager.preprocess import plan_preprocessing
 from packager.report import PackResult, manifest_json, manifest_rows, pack_json, rung_rows
+from packager.rules import Allowance, Rules
 from tests.support.builders import a_manifest, an_artifact
 from tests.support.packager_builders import XNNPACK, description, measurement, plan, reference
 
@@ -149,3 +153,38 @@ def test_a_manifest_that_is_not_complete_has_fewer_rows() -> None:
 def test_the_json_of_a_bundle_is_its_manifest() -> None:
     found = json.loads(json.dumps(manifest_json(a_manifest())))
     assert found["variants"][0]["precision"] == "float32"
+
+
+def test_a_recovered_variant_has_a_name_of_its_own_and_tells_what_it_cost() -> None:
+    plain = measurement(value=0.1, classes=(0.0, math.nan), size_bytes=100_000, latency_ms_p50=1.0)
+    saved = measurement(
+        size_bytes=150_000, latency_ms_p50=1.5, drop_interval=(-0.01, 0.02), classes=(0.5, math.nan)
+    )
+    against = reference(class_names=("a", "b"), float_classes=(0.6, math.nan))
+    rung = Rung(STATIC, XNNPACK, floats=("conv;",))
+    rows = decide_profile(
+        plan((STATIC,)),
+        {(STATIC, XNNPACK): plain},
+        against,
+        {(STATIC, XNNPACK): Recovery(1, rung, saved, 1)},
+    )
+    first, second = rung_rows(PackResult("digits", "1.0.0", against, measurement(), {"board": rows}, (), ()))
+    assert (first.variant, first.floats, first.cost_bytes, first.drop_high) == ("static-int8", (), None, None)
+    assert (second.variant, second.precision, second.floats) == (
+        "static-int8-selective",
+        "static-int8",
+        ("conv;",),
+    )
+    assert (second.cost_bytes, second.cost_ms) == (50_000, 0.5)
+    assert (second.drop_low, second.drop_high, second.classes) == (-0.01, 0.02, (0.5, None))
+
+
+def test_the_json_names_every_rule_of_the_gate() -> None:
+    rules = Rules(max_class_drop=Allowance(0.05, is_relative=True), confidence=0.9)
+    found = PackResult(
+        "digits", "1.0.0", reference(rules=rules), measurement(), {}, ("no",), (), warnings=("hm",)
+    )
+    shown: Any = pack_json(found)
+    assert (shown["gate"]["max_drop"], shown["gate"]["max_class_drop"]) == ("0.01", "5%")
+    assert (shown["gate"]["interval_confidence"], shown["gate"]["class_floor"]) == (0.9, None)
+    assert (shown["warnings"], shown["stages"]) == (["hm"], {"reused": 0, "made": 0})
