@@ -12,12 +12,18 @@ PURE. Rules:
 from __future__ import annotations
 
 import enum
-import math
 
 import msgspec
 
 from contract.errors import ManifestError
 from contract.identifiers import parse_digest, parse_model, parse_profile_id, parse_version
+from contract.processing import (
+    ClassificationPostprocessing,
+    Color,
+    ImagePreprocessing,
+    Resize,
+    preprocessing_faults,
+)
 from contract.tensor import TensorSpec, tensor_faults
 from contract.variant import (
     ARTIFACT_MAX_BYTES,
@@ -73,51 +79,6 @@ class Task(str, enum.Enum):
     """What the model is for; decides the accuracy metric."""
 
     CLASSIFICATION = "classification"
-
-
-class Resize(str, enum.Enum):
-    """How an image is brought to the input's size. ``stretch`` ignores the aspect ratio."""
-
-    STRETCH = "stretch"
-
-
-class Color(str, enum.Enum):
-    """Order of the channels fed to the model."""
-
-    GRAYSCALE = "grayscale"
-    RGB = "rgb"
-
-
-class ImagePreprocessing(msgspec.Struct, frozen=True, kw_only=True):
-    """From a decoded image (H, W[, C]) uint8, 0-255, to the model's input: resize, then (pixel - mean) / std.
-
-    Attributes:
-        width: Pixels.
-        height: Pixels.
-        color: Channel order; grayscale has one channel, rgb three.
-        resize: How the size is reached.
-        mean: One per channel, in pixel units.
-        std: One per channel, in pixel units, above 0.
-    """
-
-    width: int
-    height: int
-    color: Color
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    resize: Resize = Resize.STRETCH
-
-
-class ClassificationPostprocessing(msgspec.Struct, frozen=True, kw_only=True):
-    """From scores (1, classes) to the best classes.
-
-    Attributes:
-        top_k: How many classes a result names.
-        softmax: Whether the scores are logits that still need one.
-    """
-
-    top_k: int = 1
-    softmax: bool = False
 
 
 class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
@@ -284,28 +245,9 @@ def _input_faults(manifest: Manifest) -> list[str]:
             faults += tensor_faults(spec, f"{key}[{index}]")
     if len(manifest.labels) > MAX_LABELS:
         faults.append(f"labels: {len(manifest.labels)} are more than {MAX_LABELS}")
-    faults += _preprocessing_faults(manifest)
+    if manifest.preprocessing is not None:
+        faults += preprocessing_faults(manifest.preprocessing, manifest.inputs)
     faults += _postprocessing_faults(manifest)
-    return faults
-
-
-def _preprocessing_faults(manifest: Manifest) -> list[str]:
-    image = manifest.preprocessing
-    if image is None:
-        return []
-    faults: list[str] = []
-    channels = 1 if image.color is Color.GRAYSCALE else 3
-    if image.width < 1 or image.height < 1:
-        faults.append("preprocessing: width and height must be above 0")
-    if len(image.mean) != channels or len(image.std) != channels:
-        faults.append(f"preprocessing: {image.color.value} needs {channels} values of mean and std")
-    if not all(map(math.isfinite, image.mean)) or not all(
-        math.isfinite(std) and std > 0 for std in image.std
-    ):
-        faults.append("preprocessing: mean must be finite, std finite and above 0")
-    wanted = (image.height, image.width, channels)
-    if manifest.inputs and manifest.inputs[0].shape[1:] != wanted:
-        faults.append(f"preprocessing: gives {wanted}, inputs[0] wants {manifest.inputs[0].shape[1:]}")
     return faults
 
 

@@ -6,7 +6,7 @@ profiles or for none. Does not print: progress is told to whoever listens, resul
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import ConfigError
@@ -23,7 +23,7 @@ from packager.lint.run import check_findings, lint_loaded, warning_texts
 from packager.notes import EdgetpuNote
 from packager.pack_notes import pack_notes
 from packager.plan import Plan, plan_pack
-from packager.preprocess import plan_preprocessing, to_inputs
+from packager.preprocess import Fitting, plan_preprocessing, to_inputs
 from packager.report import PackResult
 from packager.rules import Rules
 from packager.samples import check_samples, sample_warnings
@@ -51,6 +51,7 @@ class PackRequest:
         std: Per channel or one for all, in pixel units.
         output: Folder for the bundles.
         cache: Folder of what earlier runs made; None to remember nothing.
+        fitting: How images come to the model's size and channels.
     """
 
     model: Path
@@ -66,6 +67,7 @@ class PackRequest:
     std: tuple[float, ...]
     output: Path
     cache: Path | None = None
+    fitting: Fitting = field(default_factory=Fitting)
 
 
 @dataclass(frozen=True)
@@ -178,9 +180,10 @@ def _load(request: PackRequest, progress: Progress) -> Material:
         if len(values) not in {1, shape[2]}:
             raise ConfigError(f"{option} has {len(values)} values, the model takes {shape[2]} channels")
     labels = load_labels(request.labels, classes) if request.labels else ()
-    preprocessing = plan_preprocessing(shape, request.mean, request.std)
-    samples = load_labelled_images(request.evaluation, shape, classes, labels)
-    calibration = load_calibration(request.calibration, shape) if request.calibration else None
+    preprocessing = plan_preprocessing(shape, request.mean, request.std, fitting=request.fitting)
+    recipe = preprocessing if request.fitting.resize else None
+    samples = load_labelled_images(request.evaluation, shape, classes, labels, recipe)
+    calibration = load_calibration(request.calibration, shape, recipe) if request.calibration else None
     if calibration is not None:
         model = check_on_calibration(model, to_inputs(calibration.pixels, preprocessing), progress)
     if model.conversion is not None:

@@ -14,6 +14,7 @@ import hashlib
 from pathlib import Path
 
 from contract.errors import ManifestError
+from contract.manifest import ImagePreprocessing
 from packager.images import ImageSet, list_images, read_images
 
 MAX_CALIBRATION_IMAGES = 5_000
@@ -24,12 +25,15 @@ CALIBRATION_MAX_BYTES = 256 << 20
 _PURPOSE = "calibration"
 
 
-def load_calibration(folder: Path, shape: tuple[int, int, int]) -> ImageSet:
+def load_calibration(
+    folder: Path, shape: tuple[int, int, int], recipe: ImagePreprocessing | None = None
+) -> ImageSet:
     """Read the calibration images, mixed.
 
     Args:
         folder: ``<image>`` or ``<class>/<image>``.
         shape: Height, width, channels of the model's input.
+        recipe: How images of other sizes come to this one; None to refuse them.
 
     Raises:
         ManifestError: No images, too many, or one that does not fit.
@@ -40,7 +44,7 @@ def load_calibration(folder: Path, shape: tuple[int, int, int]) -> ImageSet:
             f"{_PURPOSE} folder {folder} has {len(files)} images, at most {MAX_CALIBRATION_IMAGES} are used",
             remedy="a few hundred that look like the field are enough",
         )
-    found = read_images(files, shape, _PURPOSE, CALIBRATION_MAX_BYTES)
+    found = read_images(files, shape, _PURPOSE, CALIBRATION_MAX_BYTES, recipe)
     digests = [hashlib.sha256(file.name.encode("utf-8", "surrogateescape")).digest() for file in files]
     order = sorted(range(len(files)), key=digests.__getitem__)
     return ImageSet(found.pixels[order], tuple(found.folders[position] for position in order), found.sha256)

@@ -15,6 +15,7 @@ import click
 
 from contract.commands import LitefleetGroup
 from contract.errors import AccuracyError, ConfigError, ManifestError
+from contract.manifest import Resize
 from packager.rules import DEFAULT_MIN_SAMPLES, DEFAULT_RECOVERY_TRIALS
 from packager.settings import (
     DEFAULT_KEYS,
@@ -27,6 +28,7 @@ from packager.settings import (
 
 _PATH = click.Path(path_type=Path)
 _DELEGATES = ("xnnpack", "edgetpu")
+_RESIZE = tuple(mode.value for mode in Resize)
 
 
 class _Numbers(click.ParamType[tuple[float, ...]]):
@@ -67,6 +69,20 @@ def _token_option(function: Any) -> Any:
     )(function)  # fmt: skip
 
 
+def _fitting_options(function: Any) -> Any:
+    options = (
+        click.option(
+            "--resize", type=click.Choice(_RESIZE),
+            help="Bring images of other sizes to the model's, here and on the devices; else they are refused.",
+        ),
+        click.option("--pad", type=click.IntRange(0, 255), help="Pixel value that letterbox fills.  [default: 0]"),
+        click.option("--bgr/--rgb", default=None, help="Order of the model's colour channels.  [default: rgb]"),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 @click.group(cls=LitefleetGroup)
 @click.version_option(package_name="litefleet")
 def main() -> None:
@@ -87,6 +103,7 @@ def main() -> None:
 @click.option("--baseline", help="Bundle of an earlier release that this one must not fall behind.")
 @click.option("--mean", type=_Numbers(), help="Input = (pixel - mean) / std.  [default: 0]")
 @click.option("--std", type=_Numbers(), help="See --mean; above 0.  [default: 255]")
+@_fitting_options
 @click.option("--output", help="Folder for the bundles.  [default: dist]")
 @click.option(
     "--max-drop", metavar="LOSS",
@@ -118,8 +135,9 @@ def main() -> None:
 def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Quantize MODEL, measure every variant, and write one bundle per profile.
 
-    MODEL is a float32 .tflite image classifier. Every rung of a profile's ladder is made and measured; those that
-    lose no more than --max-drop go into the bundle. When none passes for some profile, nothing is written.
+    MODEL is a float32 image classifier: a .tflite, .keras, .h5, .onnx or .pt2 file, or a SavedModel folder. Every
+    rung of a profile's ladder is made and measured; those that lose no more than --max-drop go into the bundle. When
+    none passes for some profile, nothing is written.
     Whatever is not given here is taken from litefleet.toml.
     """
     request = _request(project, flags)
@@ -177,6 +195,7 @@ def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
     profiles = tuple(load_profile(name) for name in table.profiles)
     rules = gate_rules(table)
     from packager.app import PackRequest
+    from packager.preprocess import Fitting
 
     return PackRequest(
         model=Path(table.model),
@@ -190,6 +209,7 @@ def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
         rules=rules,
         mean=numbers(table.mean),
         std=numbers(table.std),
+        fitting=Fitting(Resize(table.resize) if table.resize else None, table.pad, table.bgr),
         output=Path(table.output),
         cache=default_cache_folder() if table.cache else None,
     )
@@ -257,6 +277,7 @@ def coverage(
 )
 @click.option("--mean", type=_Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
 @click.option("--std", type=_Numbers(), default="255", show_default=True, help="See --mean; above 0.")
+@_fitting_options
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def lint(
     model: Path,
@@ -264,6 +285,9 @@ def lint(
     calibration: Path | None,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    resize: str | None,
+    pad: int | None,
+    bgr: bool | None,
     *,
     as_json: bool,
 ) -> None:
@@ -273,11 +297,13 @@ def lint(
     """
     from firmware_profiles import load_profile
     from packager.lint.run import check_findings, lint_file
+    from packager.preprocess import Fitting
 
     if min(std) <= 0:
         raise ConfigError("--std must be above 0")
     boards = [load_profile(name) for name in dict.fromkeys(profiles)]
-    findings = lint_file(model, boards, calibration, mean, std)
+    fitting = Fitting(Resize(resize) if resize else None, pad or 0, bool(bgr))
+    findings = lint_file(model, boards, calibration, mean, std, fitting)
     if as_json:
         import msgspec
 

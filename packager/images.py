@@ -1,4 +1,4 @@
-"""Reads folders of images, as they are: no resizing, no guessing; the packager's door to Pillow.
+"""Reads folders of images, and brings them to a size only as the manifest will say; the packager's door to Pillow.
 
 Guarantees: every file is bounded before it is read and before it is decoded; the digest of a set depends on the
 files' relative names and bytes alone, not on where the folder is or in which order the file system lists it.
@@ -18,6 +18,8 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
 from contract.errors import ManifestError
+from contract.manifest import ImagePreprocessing
+from contract.vision import fit_image
 
 MAX_IMAGES = 100_000
 FILE_MAX_BYTES = 64 << 20
@@ -107,14 +109,16 @@ def read_images(
     shape: tuple[int, int, int],
     purpose: str,
     max_bytes: int = SET_MAX_BYTES,
+    recipe: ImagePreprocessing | None = None,
 ) -> ImageSet:
     """Read and decode every file.
 
     Args:
         files: What ``list_images`` gave.
-        shape: Height, width, channels that every image must have; colours are converted, sizes are not.
+        shape: Height, width, channels of the decoded pixels; colours are converted.
         purpose: ``calibration`` or ``evaluation``, for error texts.
         max_bytes: How much all decoded pixels may take.
+        recipe: How images of other sizes come to this one; None to refuse them.
 
     Raises:
         ManifestError: An image cannot be read or decoded, or has another size; or all together are too large.
@@ -132,7 +136,7 @@ def read_images(
         content = _read(file, purpose)
         name = file.name.encode("utf-8", errors="surrogateescape")
         digest.update(len(name).to_bytes(4, "big") + name + hashlib.sha256(content).digest())
-        pixels[position] = _decode(content, file, shape, purpose)
+        pixels[position] = _decode(content, file, shape, purpose, recipe)
     return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest())
 
 
@@ -148,16 +152,20 @@ def _read(file: ImageFile, purpose: str) -> bytes:
 
 
 def _decode(
-    content: bytes, file: ImageFile, shape: tuple[int, int, int], purpose: str
+    content: bytes,
+    file: ImageFile,
+    shape: tuple[int, int, int],
+    purpose: str,
+    recipe: ImagePreprocessing | None,
 ) -> npt.NDArray[np.uint8]:
     height, width, channels = shape
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.size != (width, height):
+            if recipe is None and image.size != (width, height):
                 raise ManifestError(
                     f"{purpose} image {file.name} is {image.size[0]} x {image.size[1]} pixels, "
                     f"the model takes {width} x {height}",
-                    remedy="resize the images as your application does",
+                    remedy="resize the images as your application does, or give --resize",
                 )
             converted = _eight_bits(image, f"{purpose} image {file.name}").convert(_MODES[channels])
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -166,7 +174,8 @@ def _decode(
             f"{purpose} image {file.name} is no image that can be decoded",
             remedy="remove it from the folder, or save it again as PNG",
         ) from error
-    return np.asarray(converted, dtype=np.uint8).reshape(shape)
+    pixels = np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, channels)
+    return pixels if recipe is None else fit_image(pixels, recipe)
 
 
 def _eight_bits(image: Image.Image, what: str) -> Image.Image:

@@ -2,21 +2,44 @@
 
 PURE. Rules:
 
-1. (pixel - mean) / std in float32, per channel: what a device does with the manifest's preprocessing.
+1. ``contract.vision`` does it: the very code that a device runs with the manifest's preprocessing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
-from contract.manifest import Color, ImagePreprocessing
+from contract.errors import ConfigError
+from contract.manifest import Color, ImagePreprocessing, Resize
+from contract.vision import normalize_images
 
 PIXEL_MAXIMUM = 255.0
 
 
+@dataclass(frozen=True)
+class Fitting:
+    """How images are brought to a model's size and channels.
+
+    Attributes:
+        resize: None to refuse images of another size.
+        pad: Pixel value, 0 to 255, that a letterbox is filled with.
+        is_bgr: Whether the model takes blue first.
+    """
+
+    resize: Resize | None = None
+    pad: int = 0
+    is_bgr: bool = False
+
+
 def plan_preprocessing(
-    image_shape: tuple[int, int, int], mean: tuple[float, ...], std: tuple[float, ...]
+    image_shape: tuple[int, int, int],
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    *,
+    fitting: Fitting | None = None,
 ) -> ImagePreprocessing:
     """Describe the preprocessing; one value of ``mean`` or ``std`` stands for every channel.
 
@@ -24,31 +47,40 @@ def plan_preprocessing(
         image_shape: Height, width, channels (1 or 3) of the model's input.
         mean: In pixel units, one or one per channel.
         std: In pixel units, one or one per channel.
+        fitting: How images come to their size and channels; None for images that have them already, in RGB.
+
+    Raises:
+        ConfigError: An order of colours for a model that takes gray.
     """
+    fitting = fitting or Fitting()
     height, width, channels = image_shape
+    if channels == 1 and fitting.is_bgr:
+        raise ConfigError(
+            "the model takes gray images, so there is no order of colours", remedy="leave out --bgr"
+        )
+    colors = Color.BGR if fitting.is_bgr else Color.RGB
     return ImagePreprocessing(
         width=width,
         height=height,
-        color=Color.GRAYSCALE if channels == 1 else Color.RGB,
+        color=Color.GRAYSCALE if channels == 1 else colors,
         mean=mean * channels if len(mean) == 1 else mean,
         std=std * channels if len(std) == 1 else std,
+        resize=fitting.resize or Resize.STRETCH,
+        pad=fitting.pad,
     )
 
 
 def to_inputs(pixels: npt.NDArray[np.uint8], preprocessing: ImagePreprocessing) -> npt.NDArray[np.float32]:
-    """Scale pixels.
+    """Pixels of images that were fitted, as inputs.
 
     Args:
-        pixels: (N, H, W, C) uint8, 0 to 255.
-        preprocessing: Mean and std per channel.
+        pixels: (N, H, W, C) uint8, 0 to 255, gray or RGB.
+        preprocessing: Order of channels, mean and std per channel.
 
     Returns:
         (N, H, W, C) float32.
     """
-    mean = np.asarray(preprocessing.mean, dtype=np.float32)
-    std = np.asarray(preprocessing.std, dtype=np.float32)
-    scaled: npt.NDArray[np.float32] = (pixels.astype(np.float32) - mean) / std
-    return scaled
+    return normalize_images(pixels, preprocessing)
 
 
 def input_range(preprocessing: ImagePreprocessing) -> tuple[float, float]:

@@ -16,6 +16,7 @@ import msgspec
 
 from contract.errors import ConfigError
 from contract.identifiers import nearest
+from contract.manifest import Resize
 from packager.rules import (
     DEFAULT_MIN_SAMPLES,
     DEFAULT_RECOVERY_TRIALS,
@@ -43,6 +44,9 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         baseline: Bundle of an earlier release that this one must not fall behind; empty for none.
         mean: Input = (pixel - mean) / std, one number or one per channel.
         std: See mean; above 0.
+        resize: How images and devices come to the model's size; empty to refuse images of another size.
+        pad: Pixel value, 0 to 255, that a letterbox is filled with.
+        bgr: Whether the model takes blue first.
         output: Folder for the bundles.
         max_drop: How much a variant may lose: 0.01, or "1%" of the reference.
         max_class_drop: The same for every single class; empty for no such rule.
@@ -63,6 +67,9 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     baseline: str = ""
     mean: float | tuple[float, ...] = 0.0
     std: float | tuple[float, ...] = 255.0
+    resize: str = ""
+    pad: int = 0
+    bgr: bool = False
     output: str = "dist"
     max_drop: float | str = "0.01"
     max_class_drop: float | str = ""
@@ -189,11 +196,7 @@ def override(project: Project, flags: Mapping[str, Any]) -> PackTable:
 
 
 def _range_faults(table: PackTable) -> Iterator[str]:
-    for key in ("mean", "std"):
-        if not all(map(math.isfinite, numbers(getattr(table, key)))):
-            yield f"{key} must be finite"
-    if min(numbers(table.std), default=0) <= 0:
-        yield "std must be above 0"
+    yield from _image_faults(table)
     double = sorted({name for name in table.profiles if table.profiles.count(name) > 1})
     if double:
         yield f"profile {double[0]} is given twice"
@@ -205,6 +208,21 @@ def _range_faults(table: PackTable) -> Iterator[str]:
         yield "min_samples must be 1 at least"
     if not 0 <= table.recovery_trials <= 100:
         yield "recovery_trials must be 0 to 100"
+
+
+def _image_faults(table: PackTable) -> Iterator[str]:
+    for key in ("mean", "std"):
+        if not all(map(math.isfinite, numbers(getattr(table, key)))):
+            yield f"{key} must be finite"
+    if min(numbers(table.std), default=0) <= 0:
+        yield "std must be above 0"
+    if not 0 <= table.pad <= 255:
+        yield "pad must be 0 to 255"
+    if table.pad and table.resize != Resize.LETTERBOX.value:
+        yield "pad is what a letterbox is filled with, and resize is not letterbox"
+    modes = [mode.value for mode in Resize]
+    if table.resize and table.resize not in modes:
+        yield f"resize {table.resize[:_KEY_SHOWN_CHARS]!r} is none of {', '.join(modes)}"
 
 
 def numbers(value: float | tuple[float, ...]) -> tuple[float, ...]:

@@ -17,10 +17,11 @@ import numpy.typing as npt
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
 from contract.tensor import DType, TensorSpec
+from contract.vision import prepare_image
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
-from edge_agent.inference.preprocess import Quantizer, check_finite, prepare_image
+from edge_agent.inference.preprocess import Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import golden_cases, judge
 from edge_agent.inference.slot import Slot

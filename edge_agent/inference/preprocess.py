@@ -2,8 +2,7 @@
 
 PURE. Rules:
 
-1. Images: colour first (Pillow's ``convert``: gray is ITU-R 601-2 luma, RGB from gray repeats the channel), then
-   size (Pillow's bilinear filter, which averages when it makes an image smaller), then (pixel - mean) / std.
+1. Images are prepared by ``contract.vision``, as the packager does when it measures.
 2. Quantizing rounds ties to even, as XNNPACK's conversion and numpy do; TFLite's reference kernel rounds them away
    from zero. The two differ by one step, and only for a value exactly half way between two.
 3. A value outside the range is the nearest end of it; one that is not finite is refused.
@@ -18,35 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import InputError
-from contract.manifest import Color, ImagePreprocessing
-
-
-def prepare_image(pixels: npt.NDArray[np.uint8], recipe: ImagePreprocessing) -> npt.NDArray[np.float32]:
-    """Bring an image to a model's input.
-
-    Args:
-        pixels: (H, W, C) uint8, 0-255, C 1 (gray) or 3 (RGB).
-        recipe: What the model wants.
-
-    Returns:
-        (1, height, width, channels) float32, normalised.
-    """
-    channels = 1 if recipe.color is Color.GRAYSCALE else 3
-    if pixels.shape != (recipe.height, recipe.width, channels):
-        pixels = _resized(pixels, recipe)
-    real = pixels.astype(np.float32)[np.newaxis]
-    real -= np.asarray(recipe.mean, np.float32)
-    real /= np.asarray(recipe.std, np.float32)
-    return real
-
-
-def _resized(pixels: npt.NDArray[np.uint8], recipe: ImagePreprocessing) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-    image = image.convert("L" if recipe.color is Color.GRAYSCALE else "RGB")
-    image = image.resize((recipe.width, recipe.height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).reshape(recipe.height, recipe.width, -1)
 
 
 def check_finite(real: npt.NDArray[Any], name: str) -> None:

@@ -23,7 +23,7 @@ from packager.lint.read import read_normal_facts
 from packager.lint.rules import Finding, lint
 from packager.lint.table import Severity
 from packager.normalize.process import normalize_model
-from packager.preprocess import plan_preprocessing, to_inputs
+from packager.preprocess import Fitting, plan_preprocessing, to_inputs
 from packager.runtime.session import Session
 from packager.sources.tflite import SourceModel, read_tflite
 from packager.tasks.task import Inputs
@@ -42,6 +42,7 @@ def lint_file(
     calibration: Path | None,
     mean: tuple[float, ...],
     std: tuple[float, ...],
+    fitting: Fitting = Fitting(),  # noqa: B008 - frozen
 ) -> tuple[Finding, ...]:
     """Lint a model file by itself.
 
@@ -51,6 +52,7 @@ def lint_file(
         calibration: Folder of images; None for none.
         mean: Per channel or one for all, in pixel units.
         std: Per channel or one for all, in pixel units.
+        fitting: How images come to the model's size and channels.
 
     Raises:
         ManifestError: The file or the images cannot be read, or the file is damaged.
@@ -60,7 +62,7 @@ def lint_file(
     written = run_child("packager.lint.child", content, path.name, _TIMEOUT_S)
     facts = Facts(model=msgspec.json.decode(written, type=ModelFacts))
     if calibration is not None:
-        inputs = _load_inputs(facts.model, calibration, mean, std)
+        inputs = _load_inputs(facts.model, calibration, mean, std, fitting)
         # A model that does not load has no outputs to look at.
         normal = None if facts.model.refused else normalize_model(content, path.name)[0]
         chosen = inputs[_spread(len(inputs))]
@@ -105,7 +107,9 @@ def check_findings(findings: Sequence[Finding], name: str) -> None:
         raise ManifestError(f"lint refuses {name}", faults=[one.text() for one in errors])
 
 
-def _load_inputs(model: ModelFacts, folder: Path, mean: tuple[float, ...], std: tuple[float, ...]) -> Floats:
+def _load_inputs(
+    model: ModelFacts, folder: Path, mean: tuple[float, ...], std: tuple[float, ...], fitting: Fitting
+) -> Floats:
     shapes = [border.shape for border in model.inputs]
     if (
         len(shapes) != 1
@@ -122,7 +126,9 @@ def _load_inputs(model: ModelFacts, folder: Path, mean: tuple[float, ...], std: 
         if len(values) not in {1, channels}:
             raise ConfigError(f"{option} has {len(values)} values, the model takes {channels} channels")
     shape = height, width, channels
-    return to_inputs(load_calibration(folder, shape).pixels, plan_preprocessing(shape, mean, std))
+    recipe = plan_preprocessing(shape, mean, std, fitting=fitting)
+    images = load_calibration(folder, shape, recipe if fitting.resize else None)
+    return to_inputs(images.pixels, recipe)
 
 
 def _with_calibration(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from contract.errors import ManifestError
 from contract.identifiers import nearest
+from contract.manifest import ImagePreprocessing
 from packager.images import ImageSet, list_images, read_images
 
 _PURPOSE = "evaluation"
@@ -63,7 +64,11 @@ def load_labels(path: Path, classes: int) -> tuple[str, ...]:
 
 
 def load_labelled_images(
-    folder: Path, shape: tuple[int, int, int], classes: int, labels: tuple[str, ...]
+    folder: Path,
+    shape: tuple[int, int, int],
+    classes: int,
+    labels: tuple[str, ...],
+    recipe: ImagePreprocessing | None = None,
 ) -> LabelledImages:
     """Read the evaluation images.
 
@@ -72,6 +77,7 @@ def load_labelled_images(
         shape: Height, width, channels of the model's input.
         classes: How many scores the model gives.
         labels: Class names; empty for none.
+        recipe: How images of other sizes come to this one; None to refuse them.
 
     Raises:
         ManifestError: No images, one outside a class folder or that does not fit, or an unknown class.
@@ -88,6 +94,6 @@ def load_labelled_images(
             source = "not in the labels" if labels else f"not a class number from 0 to {classes - 1}"
             hint = nearest(file.folder, known) if labels else "rename it, or give --labels"
             raise ManifestError(f"{_PURPOSE} class folder {file.folder!r} is {source}", remedy=hint)
-    images = read_images(files, shape, _PURPOSE)
+    images = read_images(files, shape, _PURPOSE, recipe=recipe)
     index = {label: position for position, label in enumerate(known)}
     return LabelledImages(images, np.array([index[name] for name in images.folders], dtype=np.int64), labels)

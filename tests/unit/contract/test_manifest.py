@@ -27,6 +27,7 @@ from contract.manifest import (
     parse_manifest,
     serialize_manifest,
 )
+from contract.tensor import Layout
 from tests.support.builders import a_manifest, a_variant
 from tests.support.contract_builders import JSON_VALUES
 
@@ -197,6 +198,15 @@ INPUT: list[tuple[dict[str, Any], str]] = [
     (
         {"preprocessing": replaced(GRAY, mean=(float("nan"),))},
         "preprocessing: mean must be finite, std finite and above 0",
+    ),
+    ({"preprocessing": replaced(GRAY, pad=256)}, "preprocessing: pad 256 is not within 0 to 255"),
+    (
+        {"preprocessing": replaced(GRAY, layout=Layout.NC)},
+        "preprocessing: layout NC is none of images, use NHWC or NCHW",
+    ),
+    (
+        {"preprocessing": replaced(GRAY, layout=Layout.NCHW)},
+        "preprocessing: gives (1, 8, 8), inputs[0] wants (8, 8, 1)",
     ),
     ({"preprocessing": replaced(GRAY, width=9)}, "preprocessing: gives (8, 9, 1), inputs[0] wants (8, 8, 1)"),
 ]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from contract.manifest import Color
-from packager.preprocess import input_range, plan_preprocessing, to_inputs
+from contract.errors import ConfigError
+from contract.manifest import Color, Resize
+from packager.preprocess import Fitting, input_range, plan_preprocessing, to_inputs
 
 
 def test_by_default_pixels_become_0_to_1_in_float32() -> None:
@@ -40,3 +41,14 @@ def test_each_channel_has_its_own_mean_and_std() -> None:
 def test_the_number_of_images_is_kept(shape: tuple[int, ...]) -> None:
     plan = plan_preprocessing((2, 2, 1), (0.0,), (255.0,))
     assert to_inputs(np.zeros(shape, dtype=np.uint8), plan).shape == shape
+
+
+def test_the_fitting_stands_in_the_preprocessing() -> None:
+    fitting = Fitting(Resize.LETTERBOX, pad=114, is_bgr=True)
+    plan = plan_preprocessing((8, 4, 3), (0.0,), (255.0,), fitting=fitting)
+    assert (plan.resize, plan.pad, plan.color) == (Resize.LETTERBOX, 114, Color.BGR)
+
+
+def test_an_order_of_colours_for_a_gray_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match="takes gray images"):
+        plan_preprocessing((8, 4, 1), (0.0,), (255.0,), fitting=Fitting(is_bgr=True))

@@ -103,6 +103,12 @@ def test_everything_that_is_missing_is_named_with_flag_and_key() -> None:
     [
         ({"std": 0.0}, "std must be above 0"),
         ({"std": ()}, "std must be above 0"),
+        ({"pad": 256, "resize": "letterbox"}, "pad must be 0 to 255"),
+        (
+            {"pad": 1, "resize": "stretch"},
+            "pad is what a letterbox is filled with, and resize is not letterbox",
+        ),
+        ({"resize": "squeeze"}, "resize 'squeeze' is none of stretch, letterbox, center-crop"),
         ({"mean": (1.0, float("inf"))}, "mean must be finite"),
         ({"profiles": ("a", "a")}, "profile a is given twice"),
         ({"class_floor": 1.5}, "class_floor must be 0 to 1"),

@@ -4,62 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
 
 from contract.errors import InputError
-from contract.manifest import Color, ImagePreprocessing
-from edge_agent.inference.preprocess import Quantizer, check_finite, prepare_image
-
-GRAY = ImagePreprocessing(width=3, height=2, color=Color.GRAYSCALE, mean=(0.0,), std=(255.0,))
-RGB = ImagePreprocessing(width=3, height=2, color=Color.RGB, mean=(10.0, 20.0, 30.0), std=(2.0, 4.0, 8.0))
-
-
-def test_an_image_of_the_right_size_is_only_normalised() -> None:
-    pixels = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)
-
-    real = prepare_image(pixels, GRAY)
-
-    assert real.shape == (1, 2, 3, 1)
-    assert real.dtype == np.float32
-    assert np.array_equal(real[0], pixels.astype(np.float32) / np.float32(255))
-
-
-def test_every_channel_has_its_own_mean_and_std() -> None:
-    real = prepare_image(np.full((2, 3, 3), 30, np.uint8), RGB)
-
-    assert real[0, 0, 0].tolist() == [10.0, 2.5, 0.0]
-
-
-def test_the_image_itself_is_left_alone() -> None:
-    pixels = np.full((2, 3, 3), 30, np.uint8)
-
-    prepare_image(pixels, RGB)
-
-    assert (pixels == 30).all()
-
-
-def test_another_size_is_stretched_as_pillow_does() -> None:
-    pixels = np.random.default_rng(1).integers(0, 256, (40, 30, 1), np.uint8)
-
-    real = prepare_image(pixels, GRAY)
-
-    wanted = Image.fromarray(pixels[:, :, 0]).resize((3, 2), Image.Resampling.BILINEAR)
-    assert np.array_equal(real[0, :, :, 0] * 255, np.asarray(wanted, np.float32))
-
-
-def test_gray_becomes_rgb_by_repeating_it() -> None:
-    real = prepare_image(np.full((2, 3, 1), 40, np.uint8), RGB)
-
-    assert real[0, 0, 0].tolist() == [15.0, 5.0, 1.25]
-
-
-def test_rgb_becomes_gray_by_luma() -> None:
-    pixels = np.zeros((2, 3, 3), np.uint8)
-    pixels[:, :, 1] = 200
-
-    real = prepare_image(pixels, GRAY)
-
-    assert np.allclose(real * 255, 117)  # 0.587 of green
+from edge_agent.inference.preprocess import Quantizer, check_finite
 
 
 def a_quantizer(count: int, *, scale: float = 0.5, zero_point: int = 0, dtype: str = "int8") -> Quantizer:

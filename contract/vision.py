@@ -1,0 +1,132 @@
+"""From decoded images to a model's input, and back from its fractions to those of the image.
+
+PURE. Rules:
+
+1. Packager and agent both use this and nothing else, so that what was measured is what runs. It imports numpy, and
+   Pillow when it resizes: only processes that run models import it, never the agent's main process.
+2. Colour first (Pillow's ``convert``: gray is ITU-R 601-2 luma, RGB from gray repeats the channel), then size
+   (Pillow's bilinear filter, which averages when it makes an image smaller), then the order of channels, then
+   (pixel - mean) / std in float32, then the layout. An image that has the right size is not filtered.
+3. Sizes are whole pixels, by integer arithmetic alone. What is left over by an odd difference is on the right and at
+   the bottom.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.processing import Color, ImagePreprocessing, Resize
+from contract.tensor import Layout
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in whole pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which part of an image becomes which part of the input.
+
+    Attributes:
+        source: In the image.
+        target: In the input; smaller than it when something is filled.
+    """
+
+    source: Box
+    target: Box
+
+
+def place(height: int, width: int, recipe: ImagePreprocessing) -> Placement:
+    """How an image of so many pixels is brought to the input.
+
+    Args:
+        height: Of the image, above 0.
+        width: Of the image, above 0.
+        recipe: What the model wants.
+    """
+    source = Box(0, 0, width, height)
+    target = Box(0, 0, recipe.width, recipe.height)
+    is_wide = width * recipe.height >= recipe.width * height
+    if recipe.resize is Resize.LETTERBOX:
+        inner = _divide(recipe.width * height, width) if is_wide else _divide(recipe.height * width, height)
+        used = (recipe.width, inner) if is_wide else (inner, recipe.height)
+        target = _centred(target, *used)
+    elif recipe.resize is Resize.CENTER_CROP:
+        inner = (
+            _divide(recipe.width * height, recipe.height)
+            if is_wide
+            else _divide(recipe.height * width, recipe.width)
+        )
+        used = (inner, height) if is_wide else (width, inner)
+        source = _centred(source, *used)
+    return Placement(source, target)
+
+
+def _divide(amount: int, by: int) -> int:
+    """Nearest whole number, halves up, at least 1."""
+    return max(1, (2 * amount + by) // (2 * by))
+
+
+def _centred(box: Box, width: int, height: int) -> Box:
+    return Box((box.width - width) // 2, (box.height - height) // 2, width, height)
+
+
+def fit_image(pixels: Pixels, recipe: ImagePreprocessing) -> Pixels:
+    """Colour and size.
+
+    Args:
+        pixels: (H, W, C) uint8, 0-255, C 1 (gray) or 3 (RGB).
+        recipe: What the model wants.
+
+    Returns:
+        (height, width, channels) uint8, gray or RGB; the image itself when there is nothing to do.
+    """
+    if pixels.shape == (recipe.height, recipe.width, recipe.channels):
+        return pixels
+    from PIL import Image
+
+    where = place(pixels.shape[0], pixels.shape[1], recipe)
+    source, target = where.source, where.target
+    cut = pixels[source.top : source.top + source.height, source.left : source.left + source.width]
+    image = Image.fromarray(cut[:, :, 0] if cut.shape[2] == 1 else np.ascontiguousarray(cut))
+    image = image.convert("L" if recipe.channels == 1 else "RGB")
+    if image.size != (target.width, target.height):
+        image = image.resize((target.width, target.height), Image.Resampling.BILINEAR)
+    fitted = np.full((recipe.height, recipe.width, recipe.channels), recipe.pad, np.uint8)
+    inside = fitted[target.top : target.top + target.height, target.left : target.left + target.width]
+    inside[...] = np.asarray(image, np.uint8).reshape(inside.shape)
+    return fitted
+
+
+def normalize_images(fitted: Pixels, recipe: ImagePreprocessing) -> Floats:
+    """Order of channels, mean and std, layout.
+
+    Args:
+        fitted: (N, height, width, channels) uint8, gray or RGB.
+        recipe: What the model wants.
+
+    Returns:
+        (N, *recipe.shape) float32, contiguous.
+    """
+    ordered = fitted[..., ::-1] if recipe.color is Color.BGR else fitted
+    real: Floats = ordered.astype(np.float32, order="C")
+    real -= np.asarray(recipe.mean, np.float32)
+    real /= np.asarray(recipe.std, np.float32)
+    return np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if recipe.layout is Layout.NCHW else real
+
+
+def prepare_image(pixels: Pixels, recipe: ImagePreprocessing) -> Floats:
+    """An image (H, W, C) uint8 as an input (1, *recipe.shape) float32."""
+    return normalize_images(fit_image(pixels, recipe)[np.newaxis], recipe)

@@ -1,0 +1,62 @@
+"""What the packager measured is what a device answers: the same image files, through both, to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from contract.manifest import ImagePreprocessing, Resize
+from contract.profile import DelegateName
+from edge_agent import connect
+from edge_agent.inference.pool import Pool
+from packager.preprocess import Fitting, plan_preprocessing
+from packager.runtime.interpreter import LoadedModel
+from packager.tasks.classification import Classification
+from packager.tasks.labelled_images import load_labelled_images
+from tests.support.inference_slots import DIGITS, a_slot, images_of, serve
+
+SHAPE = (8, 8, 1)
+FLOAT_MODEL = DIGITS / "digits-1.0.0.tflite"
+
+
+def write_images(folder: Path) -> list[Path]:
+    """Two photos of each digit in colour, of ten sizes: small, large, wide and tall."""
+    written: list[Path] = []
+    random = np.random.default_rng(7)
+    for digit in range(10):
+        (folder / str(digit)).mkdir(parents=True)
+        for number, pixels in enumerate(images_of(digit, 2)):
+            wide, tall = 5 + 31 * digit, 7 + 23 * (9 - digit)
+            size = (wide, tall) if number else (tall, wide)
+            coloured = np.stack([pixels, pixels // 2, random.integers(0, 64, pixels.shape, np.uint8)], axis=2)
+            path = folder / str(digit) / f"{number}.png"
+            Image.fromarray(coloured).resize(size).save(path)
+            written.append(path)
+    return written
+
+
+@pytest.mark.parametrize("resize", list(Resize))
+def test_packager_and_worker_give_the_same_scores_for_photos_of_any_size(
+    pool: Pool, run_dir: Path, tmp_path: Path, resize: Resize
+) -> None:
+    paths = write_images(tmp_path / "images")
+    recipe: ImagePreprocessing = plan_preprocessing(
+        SHAPE, (3.0,), (200.0,), fitting=Fitting(resize, pad=90 if resize is Resize.LETTERBOX else 0)
+    )
+    samples = load_labelled_images(tmp_path / "images", SHAPE, 10, (), recipe)
+    task = Classification(samples, recipe, 10)
+    content = FLOAT_MODEL.read_bytes()
+    measured = LoadedModel(content, DelegateName.XNNPACK).run(task.inputs(range(len(task))))
+
+    slot = a_slot(tmp_path / "slot", content=content, variant={"name": "float32"}, preprocessing=recipe)
+    serve(pool, slot=slot)
+    with connect(run_dir).model("digits") as model:
+        answers = [model.infer(np.asarray(Image.open(path))) for path in paths]
+
+    answered = np.concatenate([answer.outputs["probabilities"] for answer in answers])
+    assert np.array_equal(answered, measured)
+    assert [answer.index for answer in answers] == measured.argmax(axis=1).tolist()
+    assert len(set(measured.argmax(axis=1).tolist())) > 1
