@@ -186,6 +186,8 @@ def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
 
     path = project_file or find_project(Path.cwd())
     flags["profiles"] = flags["profiles"] or None
+    if path:
+        _echo_aside(f"settings from {path}")
     table = override(load_project(path) if path else Project(), flags)
     try:
         parse_model(table.name)

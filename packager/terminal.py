@@ -132,7 +132,7 @@ def _show_profile(console: Console, profile: str, metric: str, rows: Sequence[Ru
     )
     table.add_column("variant", overflow="fold")
     table.add_column("bits", no_wrap=True)
-    for heading in ("bytes", "ratio", metric, "drop", "up to", "host ms"):
+    for heading in ("bytes", metric, "drop", "up to", "host ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
@@ -168,10 +168,9 @@ def _show_notes(console: Console, profile: str, result: PackResult) -> None:
 
 def _numbers(row: RungRow) -> tuple[str, ...]:
     if row.size_bytes is None:
-        return ("", "", "", "", "", "")
+        return ("", "", "", "", "")
     return (
         f"{row.size_bytes:,}",
-        f"{row.size_ratio:.3f}",
         f"{row.value:.4f}",
         f"{row.drop:+.4f}",
         "" if row.drop_high is None else f"{row.drop_high:+.4f}",

@@ -136,6 +136,7 @@ def test_in_a_folder_below_the_project_file_pack_needs_no_flags(project: Path) -
         text=True, timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+    assert f"settings from {project / 'litefleet.toml'}" in done.stderr
 
 
 def test_a_mistyped_key_of_the_project_file_ends_with_exit_code_2(project: Path) -> None:

@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from contract.manifest import (
     MANIFEST_MAX_BYTES,
     Artifact,
@@ -188,3 +190,13 @@ def test_the_json_names_every_rule_of_the_gate() -> None:
     assert (shown["gate"]["max_drop"], shown["gate"]["max_class_drop"]) == ("0.01", "5%")
     assert (shown["gate"]["interval_confidence"], shown["gate"]["class_floor"]) == (0.9, None)
     assert (shown["warnings"], shown["stages"]) == (["hm"], {"reused": 0, "made": 0})
+
+
+def test_a_bundles_rows_say_how_the_model_was_normalised() -> None:
+    made = a_manifest()
+    assert made.provenance is not None
+    provenance = msgspec.structs.replace(made.provenance, normalized=("made a signature",))
+    assert (
+        dict(manifest_rows(msgspec.structs.replace(made, provenance=provenance)))["changed"]
+        == "made a signature"
+    )
