@@ -229,5 +229,6 @@ def error_of_code(code: str, message: str, *, faults: Sequence[str] = (), remedy
 def _by_code(family: type[LitefleetError]) -> dict[str, type[LitefleetError]]:
     found = {family.code: family}
     for member in family.__subclasses__():
-        found |= _by_code(member)
+        if member.__module__ == __name__:  # a part's own narrower class shares the code of its parent here
+            found |= _by_code(member)
     return found

@@ -8,6 +8,7 @@ from contract import errors
 from contract.errors import (
     ConfigError,
     DeviceError,
+    DigestError,
     LitefleetError,
     ManifestError,
     RejectedError,
@@ -57,3 +58,11 @@ def test_diagnostics_name_code_faults_remedy_and_cause() -> None:
         lines = error.diagnostics().splitlines()
     assert lines == ["manifest: not usable", "  * a", "  what to do: b", "  caused by ValueError: c"]
     assert ManifestError("bare").diagnostics() == "manifest: bare"
+
+
+def test_a_parts_own_narrower_class_does_not_take_the_place_of_the_contracts() -> None:
+    class NarrowerError(DigestError):
+        pass
+
+    assert NarrowerError.code == DigestError.code
+    assert type(error_of_code("digest", "what")) is DigestError
