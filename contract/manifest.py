@@ -24,6 +24,7 @@ from contract.processing import (
     Resize,
     preprocessing_faults,
 )
+from contract.results import TASK_OF, Decoding, YoloDecoding, decoding_faults
 from contract.tensor import TensorSpec, tensor_faults
 from contract.variant import (
     ARTIFACT_MAX_BYTES,
@@ -79,6 +80,9 @@ class Task(str, enum.Enum):
     """What the model is for; decides the accuracy metric."""
 
     CLASSIFICATION = "classification"
+    DETECTION = "detection"
+    SEGMENTATION = "segmentation"
+    EMBEDDING = "embedding"
 
 
 class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,12 +133,13 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         inputs: Logical inputs: what a client feeds, before any quantization.
         outputs: Logical outputs: what a client gets, real values.
         preprocessing: From an image to the first input; None when clients feed tensors only.
-        postprocessing: From the first output to a result; None when clients read tensors only.
+        postprocessing: From the first output to the best classes; None when clients read tensors only.
         labels: Class names in the order of the scores.
         variants: In order of preference.
         golden: Self-test data.
         requires: What the board must have.
         provenance: Where it comes from.
+        decoding: From the outputs to boxes, a map of classes or an embedding, which clients then get instead of them.
     """
 
     schema: int
@@ -151,6 +156,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     golden: Golden | None = None
     requires: BundleRequires | None = None
     provenance: Provenance | None = None
+    decoding: Decoding | None = None
 
     def artifacts(self) -> dict[str, Artifact]:
         """Every file of the bundle by digest, in manifest order."""
@@ -255,6 +261,15 @@ def _postprocessing_faults(manifest: Manifest) -> list[str]:
     faults: list[str] = []
     if manifest.postprocessing is not None and manifest.postprocessing.top_k < 1:
         faults.append("postprocessing: top_k must be above 0")
+    decoding = manifest.decoding
+    if decoding is not None:
+        if TASK_OF[type(decoding)] != manifest.task.value:
+            faults.append(f"decoding: is for {TASK_OF[type(decoding)]}, the task is {manifest.task.value}")
+        if manifest.postprocessing is not None:
+            faults.append("decoding: stands beside postprocessing, one of the two is possible")
+        if isinstance(decoding, YoloDecoding) and decoding.is_in_pixels and manifest.preprocessing is None:
+            faults.append("decoding: boxes in pixels need preprocessing, which says how large the input is")
+        return faults + decoding_faults(decoding, manifest.outputs, len(manifest.labels))
     classes = manifest.outputs[0].shape[-1] if manifest.outputs and manifest.outputs[0].shape else -1
     if manifest.labels and classes not in {-1, len(manifest.labels)}:
         faults.append(f"labels: {len(manifest.labels)} for {classes} scores")

@@ -83,6 +83,25 @@ def _centred(box: Box, width: int, height: int) -> Box:
     return Box((box.width - width) // 2, (box.height - height) // 2, width, height)
 
 
+def boxes_of_image(boxes: Floats, size: tuple[int, int], recipe: ImagePreprocessing) -> Floats:
+    """Boxes in fractions of the input as fractions of the image, cut off at its edges.
+
+    Args:
+        boxes: (N, 4) top, left, bottom, right.
+        size: Height and width of the image in pixels.
+        recipe: How it was brought to the input.
+    """
+    where = place(*size, recipe)
+    source, target = where.source, where.target
+    inputs = np.array([recipe.height, recipe.width] * 2, np.float32)
+    start = np.array([target.top, target.left] * 2, np.float32)
+    step = np.array([source.height / target.height, source.width / target.width] * 2, np.float32)
+    first = np.array([source.top, source.left] * 2, np.float32)
+    limits = np.array([size[0], size[1]] * 2, np.float32)
+    found: Floats = (((boxes * inputs - start) * step + first) / limits).astype(np.float32)
+    return found.clip(0.0, 1.0)
+
+
 def fit_image(pixels: Pixels, recipe: ImagePreprocessing) -> Pixels:
     """Colour and size.
 

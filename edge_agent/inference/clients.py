@@ -169,7 +169,8 @@ class Clients:
         self, client: _Client, area: Area, request: protocol.Request
     ) -> list[tuple[int, float, bytes]]:
         model = self._model
-        if request.height:
+        size = (request.height, request.width) if request.height else None
+        if size:
             if not model.welcome.takes_images:
                 raise InputError(f"{model.welcome.model} takes tensors, not images")
             start = model.welcome.tensor_bytes
@@ -179,7 +180,7 @@ class Clients:
             outputs = model.infer_image(area.image(start, (request.height, request.width, request.channels)))
         else:
             outputs = model.infer(client.inputs)
-        for view, output in zip(client.outputs, outputs, strict=True):
+        for view, output in zip(client.outputs, model.finish(outputs, size), strict=True):
             view[...] = output
         return model.classify(outputs)
 

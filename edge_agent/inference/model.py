@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from contract.decoding import Decoder
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
 from contract.tensor import DType, TensorSpec
@@ -64,19 +65,31 @@ class LoadedModel:
             for spec, border in zip(manifest.inputs, self._inputs, strict=True)
         ]
         self._labels = [label.encode() for label in manifest.labels]
+        self._decoder = self._plan_decoding()
         self.welcome = self._describe()
         self.greeting = protocol.encode_welcome(self.welcome)
         self._check_answer_size()
         self._warm_up()
 
+    def _plan_decoding(self) -> Decoder | None:
+        manifest = self._slot.manifest
+        if manifest.decoding is None:
+            return None
+        if any(at.shape[:1] != (1,) for at in self._outputs):
+            raise RuntimeLoadError("outputs are decoded one request at a time: the model's batch must be 1")
+        shapes = [(at.name, at.shape) for at in self._outputs]
+        return Decoder(manifest.decoding, shapes, manifest.preprocessing)
+
     def _describe(self) -> protocol.Welcome:
         manifest = self._slot.manifest
+        own = [(at.name, at.shape) for at in self._outputs]
+        answered = own if self._decoder is None else self._decoder.results
         inputs, outputs, total = protocol.plan_area(
             [
                 (spec.name, at.shape, spec.dtype)
                 for spec, at in zip(manifest.inputs, self._inputs, strict=True)
             ],
-            [(at.name, at.shape, DType.FLOAT32) for at in self._outputs],
+            [(name, shape, DType.FLOAT32) for name, shape in answered],
         )
         return protocol.Welcome(
             protocol=protocol.PROTOCOL,
@@ -137,6 +150,17 @@ class LoadedModel:
         recipe = self._slot.manifest.preprocessing
         assert recipe is not None  # noqa: S101 - the caller saw takes_images
         return self.infer([prepare_image(pixels, recipe)])
+
+    def finish(
+        self, outputs: Sequence[npt.NDArray[np.float32]], size: tuple[int, int] | None
+    ) -> Sequence[npt.NDArray[np.float32]]:
+        """What applications get, as ``welcome`` describes it: decoded where the manifest says how, else the outputs.
+
+        Args:
+            outputs: Of ``infer``.
+            size: Height and width of the image; None for a request with tensors.
+        """
+        return outputs if self._decoder is None else self._decoder.decode(outputs, size)
 
     def classify(self, outputs: Sequence[npt.NDArray[np.float32]]) -> list[tuple[int, float, bytes]]:
         """Index, score and UTF-8 label of the best classes; none for a model without postprocessing."""

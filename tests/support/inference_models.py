@@ -59,6 +59,29 @@ def a_lookup() -> bytes:
     )
 
 
+def a_reshape(before: list[int], after: list[int]) -> bytes:
+    """Input ``image``, output ``out``, both float32: the same values in another shape, so that images spell outputs."""
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor("image", before, schema.TensorType.FLOAT32),
+        _tensor("shape", [len(after)], schema.TensorType.INT32, buffer=1),
+        _tensor("out", after, schema.TensorType.FLOAT32),
+    ]
+    graph.inputs, graph.outputs = [0], [2]
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs, operator.opcodeIndex = [0, 1], [2], 0
+    graph.operators = [operator]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    code.version = 1
+    filled = schema.BufferT()
+    filled.data = np.frombuffer(np.array(after, np.int32).tobytes(), np.uint8)
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT(), filled]
+    return _packed(model)
+
+
 def a_model_that_always_fails() -> bytes:
     """Input ``table`` (4,) float32, output ``out`` (1,) float32. Loads, and fails whenever it runs."""
     return _gather(
