@@ -151,7 +151,9 @@ def test_boxes_and_scores_in_one_output_are_found_on_calibration_images(tmp_path
         one for one in lint_file(path, [PI], DIGITS / "calibration", *UNIT) if one.severity.value == "warning"
     ]
     assert found.code == "LF005"
-    assert "of 20 columns of output joined move by 1 at most, all of them by 640: int8 leaves" in found.message
+    assert (
+        "of 20 columns of output joined move by 1 at most, all of them by 640: int8 leaves" in found.message
+    )
 
 
 def test_few_equal_images_of_one_class_are_found(tmp_path: Path) -> None:
@@ -276,3 +278,14 @@ def test_pack_stops_on_an_error_of_lint_and_writes_nothing(tmp_path: Path) -> No
 def test_pack_prints_the_warnings_of_lint_and_goes_on(tmp_path: Path) -> None:
     result = pack(tmp_path, with_names_that_are_not_unique())
     assert "warning: LF015: " in result.stderr
+
+
+def test_the_command_fits_calibration_images_as_pack_does(tmp_path: Path) -> None:
+    model = written(tmp_path, digits_model())
+    for number in range(3):
+        write_image(tmp_path / "images" / f"{number}.png", size=(20, 30), value=number)
+    given = (str(model), "--calibration", str(tmp_path / "images"), "--json")
+    assert run(*given).exit_code == 1
+    fitted = run(*given, "--resize", "letterbox", "--pad", "114")
+    assert "LF" in fitted.stdout  # three images are too few, which only who read them can say
+    assert run(*given, "--resize", "stretch", "--bgr").exit_code == 2

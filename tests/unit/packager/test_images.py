@@ -14,9 +14,11 @@ import pytest
 from PIL import Image
 
 from contract.errors import ManifestError
+from contract.manifest import Resize
 from packager import calibration, images
 from packager.calibration import load_calibration
 from packager.images import ImageSet, list_images, read_images
+from packager.preprocess import Fitting, plan_preprocessing
 from tests.support.packager_builders import write_image
 
 SHAPE = (8, 8, 1)
@@ -208,3 +210,19 @@ def test_calibration_images_are_mixed_the_same_way_every_time_so_that_no_class_c
     assert first.sha256 == read(tmp_path / "images").sha256
     shutil.copytree(tmp_path / "images", tmp_path / "copy")
     assert load_calibration(tmp_path / "copy", SHAPE).folders == first.folders
+
+
+def test_images_of_any_size_are_fitted_when_the_manifest_will_say_how(tmp_path: Path) -> None:
+    recipe = plan_preprocessing((8, 8, 3), (0.0,), (255.0,), fitting=Fitting(Resize.LETTERBOX, pad=9))
+    write_image(tmp_path / "wide.png", size=(32, 16), value=200)
+    write_image(tmp_path / "tall.jpg", size=(5, 20), mode="RGB", value=50)
+    tall, wide = sorted(load_calibration(tmp_path, (8, 8, 3), recipe).pixels, key=np.max)
+    assert wide[:, 0, 0].tolist() == [9, 9, 200, 200, 200, 200, 9, 9]
+    assert tall[0, :, 0].tolist() == [9, 9, 9, 50, 50, 9, 9, 9]
+
+
+def test_images_of_another_size_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    write_image(tmp_path / "1.png", size=(9, 8))
+    with pytest.raises(ManifestError, match="is 9 x 8 pixels") as refused:
+        read(tmp_path)
+    assert "--resize" in refused.value.remedy
