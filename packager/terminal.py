@@ -113,7 +113,7 @@ def show_pack(result: PackResult) -> None:
         _show_notes(console, profile, result)
     confidence = reference.rules.confidence or SHOWN_CONFIDENCE
     console.print(
-        f"up to: upper end of the {confidence:g} bootstrap interval of the drop; host ms: median on this machine",
+        f"up to: upper end of the {confidence:g} bootstrap interval of the drop; p50 ms: median on this machine",
         highlight=False,
         soft_wrap=True,
     )
@@ -128,11 +128,16 @@ def show_pack(result: PackResult) -> None:
 
 def _show_profile(console: Console, profile: str, metric: str, rows: Sequence[RungRow]) -> None:
     table = Table(
-        title=profile, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, collapse_padding=True
+        title=profile,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("variant", overflow="fold")
-    table.add_column("bits", no_wrap=True)
-    for heading in ("bytes", metric, "drop", "up to", "host ms"):
+    table.add_column("precision", no_wrap=True)
+    for heading in ("bytes", "ratio", metric, "drop", "up to", "p50 ms"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for row in rows:
@@ -168,9 +173,10 @@ def _show_notes(console: Console, profile: str, result: PackResult) -> None:
 
 def _numbers(row: RungRow) -> tuple[str, ...]:
     if row.size_bytes is None:
-        return ("", "", "", "", "")
+        return ("",) * 6
     return (
         f"{row.size_bytes:,}",
+        f"{row.size_ratio:.3f}",
         f"{row.value:.4f}",
         f"{row.drop:+.4f}",
         "" if row.drop_high is None else f"{row.drop_high:+.4f}",
