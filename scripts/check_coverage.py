@@ -103,7 +103,9 @@ def main() -> int:
         file = Path(folder, "coverage.json")
         command = [sys.executable, "-m", "coverage", "json", "--quiet", "--fail-under=0", "-o", str(file)]
         if subprocess.run(command, check=False).returncode != 0:
-            sys.stderr.write("error: coverage has no report; run the tests under `coverage run`, then combine\n")
+            sys.stderr.write(
+                "error: coverage has no report; run the tests under `coverage run`, then combine\n"
+            )
             return 1
         report = json.loads(file.read_bytes())
     complete = find_complete(Path())
