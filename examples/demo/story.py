@@ -150,7 +150,9 @@ class Story:
         self.url = f"http://127.0.0.1:{http}"
         self.say(f"server on {self.url}, broker on 127.0.0.1:{mqtt}")
         if "broker: mosquitto" not in log.read_text():
-            self.say("[yellow]mosquitto is not used here: the embedded broker is for trying out only[/yellow]")
+            self.say(
+                "[yellow]mosquitto is not used here: the embedded broker is for trying out only[/yellow]"
+            )
 
     def start_fleet(self, first: list[Path]) -> None:
         """Publish the first release, enrol five devices, start their agents and one application on each."""
