@@ -2,8 +2,8 @@
 
 Guarantees: the same manifest and artifacts give the same bytes, anywhere; reading never allocates more than one
 block, never follows a link, never builds a path from a member's name, and refuses anything but
-``manifest.json`` followed by exactly the artifacts that the manifest names. Members are stored, not deflated:
-zlib's output differs between its implementations, and devices fetch artifacts, not bundles.
+``manifest.json`` followed by exactly the artifacts and documents that the manifest names. Members are stored, not
+deflated: zlib's output differs between its implementations, and devices fetch artifacts, not bundles.
 Does not verify signatures: those are over the manifest, in the release repository.
 """
 
@@ -24,6 +24,7 @@ from contract.bundle_layout import (
     TAIL_BYTES,
     bundle_bytes,
     member_faults,
+    named_members,
     parse_end,
 )
 from contract.digest import BLOCK_BYTES, digest_of
@@ -50,31 +51,29 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, Path]) ->
     Args:
         folder: Where to; must exist.
         manifest: Complete (``check_built`` passes).
-        files: Digest to file, for every artifact the manifest names.
+        files: Digest to file, for every artifact and document the manifest names.
 
     Returns:
         The bundle's path.
 
     Raises:
-        ManifestError: The manifest is not complete, an artifact has no file, or they are too large together.
+        ManifestError: The manifest is not complete, something it names has no file, or they are too large together.
         DigestError: A file is not what the manifest says.
         StorageError: A file cannot be read, or the bundle not be written.
     """
     check_built(manifest)
-    artifacts = manifest.artifacts()
-    missing = sorted(set(artifacts) - set(files))
+    members = named_members(manifest)
+    missing = sorted({file.sha256 for file in members.values()} - set(files))
     if missing:
         raise ManifestError("artifacts without a file", faults=missing)
     content = serialize_manifest(manifest)
-    sizes = [(ARTIFACT_FOLDER + digest, artifact.size_bytes) for digest, artifact in artifacts.items()]
+    sizes = [(name, file.size_bytes) for name, file in members.items()]
     size = bundle_bytes([(MANIFEST_MEMBER, len(content)), *sizes])
     if size > BUNDLE_MAX_BYTES:
         raise ManifestError(f"the bundle would have {size} bytes, at most {BUNDLE_MAX_BYTES} are possible")
     path = folder / bundle_name(manifest)
     try:
-        _write_whole(
-            path, content, {artifact: files[digest] for digest, artifact in sorted(artifacts.items())}
-        )
+        _write_whole(path, content, {name: (file, files[file.sha256]) for name, file in members.items()})
     except OSError as error:
         raise StorageError(
             f"cannot write {path}: {error}", remedy="see to the folder and its space"
@@ -82,14 +81,14 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, Path]) ->
     return path
 
 
-def _write_whole(path: Path, manifest: bytes, files: Mapping[Artifact, Path]) -> None:
+def _write_whole(path: Path, manifest: bytes, files: Mapping[str, tuple[Artifact, Path]]) -> None:
     handle, draft = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as raw:
             with zipfile.ZipFile(raw, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(_member(MANIFEST_MEMBER), manifest)
-                for artifact, file in files.items():
-                    _copy(archive, artifact, file)
+                for name, (artifact, file) in files.items():
+                    _copy(archive, name, artifact, file)
             raw.flush()
             os.fsync(raw.fileno())
         Path(draft).chmod(0o644)
@@ -99,9 +98,9 @@ def _write_whole(path: Path, manifest: bytes, files: Mapping[Artifact, Path]) ->
         raise
 
 
-def _copy(archive: zipfile.ZipFile, artifact: Artifact, file: Path) -> None:
+def _copy(archive: zipfile.ZipFile, name: str, artifact: Artifact, file: Path) -> None:
     sha256, size = hashlib.sha256(), 0
-    with file.open("rb") as source, archive.open(_member(ARTIFACT_FOLDER + artifact.sha256), "w") as member:
+    with file.open("rb") as source, archive.open(_member(name), "w") as member:
         while size <= artifact.size_bytes and (block := source.read(BLOCK_BYTES)):
             sha256.update(block)
             size += len(block)
@@ -165,7 +164,7 @@ class BundleReader:
         self.manifest_bytes = b"".join(self._blocks(MANIFEST_MEMBER))
         self.manifest = parse_manifest(self.manifest_bytes)
         check_built(self.manifest)
-        named = {ARTIFACT_FOLDER + a.sha256: a.size_bytes for a in self.manifest.artifacts().values()}
+        named = {name: file.size_bytes for name, file in named_members(self.manifest).items()}
         present = {member.filename: member.file_size for member in members[1:]}
         faults = [f"{name}: not in the manifest" for name in sorted(present.keys() - named.keys())]
         faults += [f"{name}: missing" for name in sorted(named.keys() - present.keys())]
@@ -214,12 +213,15 @@ class BundleReader:
         """
         if digest not in self.manifest.artifacts():
             raise ManifestError(f"{self._name} has no artifact {digest[:80]!r}")
+        yield from self._checked_blocks(ARTIFACT_FOLDER + digest, digest)
+
+    def _checked_blocks(self, member: str, digest: str) -> Iterator[bytes]:
         sha256 = hashlib.sha256()
-        for block in self._blocks(ARTIFACT_FOLDER + digest):
+        for block in self._blocks(member):
             sha256.update(block)
             yield block
         if sha256.hexdigest() != digest:
-            raise DigestError(f"{self._name}: artifact {digest} is damaged")
+            raise DigestError(f"{self._name}: {member} is damaged")
 
     def read_artifact(self, digest: str) -> bytes:
         """An artifact's bytes, digest checked.
@@ -229,3 +231,18 @@ class BundleReader:
             DigestError: The bytes are not those of the digest.
         """
         return b"".join(self.artifact_blocks(digest))
+
+    def read_document(self, member: str) -> bytes | None:
+        """A document's bytes, digest checked; None when the bundle has none.
+
+        Args:
+            member: ``sbom.json`` or ``provenance.json``.
+
+        Raises:
+            ManifestError: The file is damaged there.
+            DigestError: The bytes are not those that the manifest names.
+        """
+        documents = self.manifest.documents
+        if documents is None:
+            return None
+        return b"".join(self._checked_blocks(member, documents.members()[member].sha256))

@@ -2,9 +2,9 @@
 
 PURE. Rules:
 
-1. ``manifest.json`` first, then ``artifacts/<sha256>`` in ascending order, each once; members are stored, plain
-   files, and follow each other without a gap; then the central directory, then its end record, then nothing.
-   No extra fields, no comments, no flags, no ZIP64.
+1. ``manifest.json`` first, then ``artifacts/<sha256>``, ``provenance.json`` and ``sbom.json`` in ascending order, each
+   once; members are stored, plain files, and follow each other without a gap; then the central directory, then its end
+   record, then nothing. No extra fields, no comments, no flags, no ZIP64.
 2. The end record is judged before anything reads the directory: a hostile file cannot make a reader allocate.
 3. Nothing becomes a path: a member's name is only compared.
 
@@ -19,13 +19,14 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from contract.documents import DOCUMENT_MAX_BYTES, PROVENANCE_MEMBER, SBOM_MEMBER
 from contract.errors import ManifestError
 from contract.identifiers import parse_digest
-from contract.manifest import ARTIFACT_MAX_BYTES, MANIFEST_MAX_BYTES, MAX_VARIANTS
+from contract.manifest import ARTIFACT_MAX_BYTES, MANIFEST_MAX_BYTES, MAX_VARIANTS, Artifact, Manifest
 
 MANIFEST_MEMBER = "manifest.json"
 ARTIFACT_FOLDER = "artifacts/"
-MAX_MEMBERS = MAX_VARIANTS + 2  # the manifest, one artifact a variant, the golden inputs
+MAX_MEMBERS = MAX_VARIANTS + 4  # the manifest, one artifact a variant, the golden inputs, two documents
 BUNDLE_MAX_BYTES = 2_000_000_000
 """Just below where Python's zipfile begins to write ZIP64 records (2 GiB with five percent in reserve)."""
 
@@ -41,6 +42,11 @@ _DIRECTORY_ENTRY_BYTES = 46  # 4.3.12, without name, extra field and comment
 _NAME_MAX_BYTES = len(ARTIFACT_FOLDER) + 64
 _DIRECTORY_MAX_BYTES = MAX_MEMBERS * (_DIRECTORY_ENTRY_BYTES + _NAME_MAX_BYTES)
 _SHOWN_CHARS = 80
+_MEMBER_MAX_BYTES = {
+    MANIFEST_MEMBER: MANIFEST_MAX_BYTES,
+    PROVENANCE_MEMBER: DOCUMENT_MAX_BYTES,
+    SBOM_MEMBER: DOCUMENT_MAX_BYTES,
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,13 @@ class End:
     members: int
     directory_bytes: int
     directory_offset: int
+
+
+def named_members(manifest: Manifest) -> dict[str, Artifact]:
+    """What stands behind the manifest: member name to file, in the order of the bundle."""
+    members = {ARTIFACT_FOLDER + file.sha256: file for file in manifest.artifacts().values()}
+    members |= manifest.documents.members() if manifest.documents else {}
+    return dict(sorted(members.items()))
 
 
 def bundle_bytes(members: Iterable[tuple[str, int]]) -> int:
@@ -116,12 +129,14 @@ def member_faults(members: Sequence[zipfile.ZipInfo], end: End) -> list[str]:
 def _one_member_faults(member: zipfile.ZipInfo, *, is_manifest: bool) -> list[str]:
     shown = repr(member.filename[:_SHOWN_CHARS])
     faults: list[str] = []
-    if not is_manifest and not _is_artifact(member.filename):
-        faults.append(f"{shown}: only {ARTIFACT_FOLDER}<sha256> may stand here")
+    if not is_manifest and not _may_follow(member.filename):
+        faults.append(
+            f"{shown}: only {ARTIFACT_FOLDER}<sha256>, {PROVENANCE_MEMBER} and {SBOM_MEMBER} may stand here"
+        )
     # zipfile cuts a name at a zero byte; the original tells.
     if member.orig_filename != member.filename or member.extra or member.comment:
         faults.append(f"{shown}: has a hidden name, an extra field or a comment")
-    limit = MANIFEST_MAX_BYTES if is_manifest else ARTIFACT_MAX_BYTES
+    limit = _MEMBER_MAX_BYTES.get(member.filename, ARTIFACT_MAX_BYTES)
     if member.file_size > limit:
         faults.append(f"{shown}: {member.file_size} bytes, at most {limit} are read")
     mode = member.external_attr >> 16
@@ -134,7 +149,9 @@ def _one_member_faults(member: zipfile.ZipInfo, *, is_manifest: bool) -> list[st
     return faults
 
 
-def _is_artifact(name: str) -> bool:
+def _may_follow(name: str) -> bool:
+    if name in {PROVENANCE_MEMBER, SBOM_MEMBER}:
+        return True
     if not name.startswith(ARTIFACT_FOLDER):
         return False
     try:

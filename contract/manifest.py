@@ -15,7 +15,9 @@ import enum
 
 import msgspec
 
+from contract.documents import Documents, documents_faults
 from contract.errors import ManifestError
+from contract.fingerprint import Fingerprint, fingerprint_faults
 from contract.identifiers import parse_digest, parse_model, parse_profile_id, parse_version
 from contract.processing import (
     ClassificationPostprocessing,
@@ -50,6 +52,8 @@ __all__ = [
     "BundleRequires",
     "ClassificationPostprocessing",
     "Color",
+    "Documents",
+    "Fingerprint",
     "Golden",
     "ImagePreprocessing",
     "Manifest",
@@ -140,6 +144,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         requires: What the board must have.
         provenance: Where it comes from.
         decoding: From the outputs to boxes, a map of classes or an embedding, which clients then get instead of them.
+        fingerprint: What it took and gave when it was made; for drift.
+        documents: Bill of materials and provenance, which devices do not fetch.
     """
 
     schema: int
@@ -157,9 +163,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     requires: BundleRequires | None = None
     provenance: Provenance | None = None
     decoding: Decoding | None = None
+    fingerprint: Fingerprint | None = None
+    documents: Documents | None = None
 
     def artifacts(self) -> dict[str, Artifact]:
-        """Every file of the bundle by digest, in manifest order."""
+        """Every file of the bundle that devices may need, by digest, in manifest order."""
         found = {variant.artifact.sha256: variant.artifact for variant in self.variants}
         if self.golden is not None:
             found[self.golden.artifact.sha256] = self.golden.artifact
@@ -254,6 +262,9 @@ def _input_faults(manifest: Manifest) -> list[str]:
     if manifest.preprocessing is not None:
         faults += preprocessing_faults(manifest.preprocessing, manifest.inputs)
     faults += _postprocessing_faults(manifest)
+    if manifest.fingerprint is not None:
+        inputs, outputs = ([spec.name for spec in specs] for specs in (manifest.inputs, manifest.outputs))
+        faults += fingerprint_faults(manifest.fingerprint, inputs, outputs)
     return faults
 
 
@@ -291,6 +302,7 @@ def _built_faults(manifest: Manifest) -> list[str]:
     else:
         faults += golden_faults(manifest.golden, names)
     faults += _requires_faults(manifest.requires)
+    faults += documents_faults(manifest.documents) if manifest.documents else []
     if manifest.provenance is None:
         faults.append("provenance: missing")
     else:
