@@ -174,6 +174,12 @@ class DeadlineError(TransientError):
     code = "deadline"
 
 
+class OverloadError(TransientError):
+    """More is asked at a time than is taken; what is asked beyond that is refused at once."""
+
+    code = "overload"
+
+
 class DeviceError(LitefleetError):
     """This board failed; roll back."""
 

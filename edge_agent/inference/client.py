@@ -15,73 +15,30 @@ Example:
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-import numpy.typing as npt
-
-from contract.errors import (
-    AgentUnavailableError,
-    InferenceError,
-    LitefleetError,
-    NotFoundError,
-    error_of_code,
-)
+from contract.errors import InputError
 from contract.identifiers import parse_model
 from edge_agent.inference import protocol
-from edge_agent.inference.connection import Connection, WorkerGoneError
-from edge_agent.inference.feed import feed_of
-from edge_agent.inference.protocol import ScoredClass
-
-DEFAULT_RUN_DIR = "/run/litefleet"
-RUN_DIR_VARIABLE = "LITEFLEET_RUN_DIR"
-DEFAULT_DEADLINE_S = 5.0
-_FIRST_PAUSE_S = 0.002
-_LONGEST_PAUSE_S = 0.05
-_GREETING_S = 1.0
-"""How long opening a model waits for a worker that is there: one in the middle of a request greets after it."""
-_MAX_DEATHS = 3
-"""A request that ends its worker this often is not sent again: it may be what ends it."""
-
-
-@dataclass(frozen=True)
-class Inference:
-    """An answer.
-
-    Attributes:
-        outputs: Output name to its real values, float32; the caller's own copy.
-        classes: Best classes first; empty for a model without postprocessing.
-        version: Version that answered.
-        variant: Variant that answered.
-        latency_s: Time in the worker: preprocessing, inference, postprocessing.
-    """
-
-    outputs: dict[str, npt.NDArray[np.float32]]
-    classes: tuple[ScoredClass, ...]
-    version: str
-    variant: str
-    latency_s: float
-
-    @property
-    def index(self) -> int | None:
-        """Of the best class."""
-        return self.classes[0].index if self.classes else None
-
-    @property
-    def label(self) -> str | None:
-        """Of the best class; None for a model without labels."""
-        return self.classes[0].label or None if self.classes else None
-
-    @property
-    def score(self) -> float | None:
-        """Of the best class."""
-        return self.classes[0].score if self.classes else None
+from edge_agent.inference.asking import (
+    DEFAULT_DEADLINE_S,
+    GREETING_S,
+    MAX_DEATHS,
+    Inference,
+    What,
+    deadly,
+    inference_of,
+    pauses_s,
+    run_folder,
+    unavailable,
+    worker_of,
+)
+from edge_agent.inference.connection import Connection
+from edge_agent.inference.dialogue import WorkerGoneError
+from edge_agent.inference.feed import Feed, feed_of
 
 
 def connect(run_dir: str | Path | None = None) -> Agent:
@@ -90,7 +47,7 @@ def connect(run_dir: str | Path | None = None) -> Agent:
     Args:
         run_dir: Its run folder; by default ``$LITEFLEET_RUN_DIR``, else ``/run/litefleet``.
     """
-    return Agent(Path(run_dir or os.environ.get(RUN_DIR_VARIABLE) or DEFAULT_RUN_DIR))
+    return Agent(run_folder(run_dir))
 
 
 class Agent:
@@ -135,6 +92,7 @@ class Model:
     def __init__(self, run_dir: Path, name: str, deadline_s: float) -> None:
         self.name = name
         self._run_dir = run_dir
+        self._path = run_dir / protocol.socket_name(name)
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
         self._connection: Connection | None = None
@@ -156,11 +114,9 @@ class Model:
         """Wait until the model can be asked. See ``Agent.model``."""
         with self._lock:
             if self._connection is None:
-                self._connect(time.monotonic() + wait_s, least_s=_GREETING_S)
+                self._connect(time.monotonic() + wait_s, least_s=GREETING_S)
 
-    def infer(
-        self, what: npt.ArrayLike | Mapping[str, npt.ArrayLike], *, deadline_s: float | None = None
-    ) -> Inference:
+    def infer(self, what: What, *, deadline_s: float | None = None) -> Inference:
         """Ask.
 
         Args:
@@ -178,13 +134,13 @@ class Model:
         """
         ends = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
         with self._lock:
-            for _ in range(_MAX_DEATHS):
+            for _ in range(MAX_DEATHS):
                 answer = self._try(what, ends)
                 if answer is not None:
                     return answer
-        raise InferenceError(f"the worker of {self.name} ended {_MAX_DEATHS} times on this request")
+        raise deadly(self.name)
 
-    def _try(self, what: npt.ArrayLike | Mapping[str, npt.ArrayLike], ends: float) -> Inference | None:
+    def _try(self, what: What, ends: float) -> Inference | None:
         """Ask once; None when the worker went away with the request."""
         try:
             return self._ask(what, ends)
@@ -192,72 +148,49 @@ class Model:
             self._disconnect()
             return None
         finally:
-            if self._connection is not None and self._connection.is_waiting:
+            if self._connection is not None and self._connection.dialogue.is_waiting:
                 self._disconnect()  # its answer, should it still come, belongs to nobody
 
-    def _ask(self, what: npt.ArrayLike | Mapping[str, npt.ArrayLike], ends: float) -> Inference:
+    def _ask(self, what: What, ends: float) -> Inference:
         connection = self._connection or self._connect(ends)
-        feed = feed_of(what, connection.welcome)
-        if connection.room_bytes < feed.image_bytes:
-            if connection.room_bytes >= 0:
+        connection, feed = self._prepare(connection, what, ends)
+        room_bytes = connection.dialogue.room_bytes
+        if room_bytes < feed.image_bytes:
+            if room_bytes >= 0:
                 self._disconnect()
                 connection = self._connect(ends)
             connection.attach(feed.image_bytes)
         answer = connection.ask(feed, ends - time.monotonic())
         if answer.is_draining:
             self._disconnect()
-        if isinstance(answer, protocol.Failure):
-            raise error_of_code(answer.code, answer.message, remedy=answer.remedy)
-        return Inference(
-            outputs=connection.read_outputs(),
-            classes=answer.classes,
-            version=connection.welcome.version,
-            variant=connection.welcome.variant,
-            latency_s=answer.latency_s,
-        )
+        return inference_of(answer, connection.dialogue)
+
+    def _prepare(self, connection: Connection, what: What, ends: float) -> tuple[Connection, Feed]:
+        """A request as the worker takes it; what a worker of the past refuses, the active one may take."""
+        try:
+            return connection, feed_of(what, connection.dialogue.welcome)
+        except InputError:
+            if connection.worker == worker_of(self._path):
+                raise
+            self._disconnect()
+            connection = self._connect(ends)
+            return connection, feed_of(what, connection.dialogue.welcome)
 
     def _connect(self, ends: float, least_s: float = 0.0) -> Connection:
         """Connect to the active worker, trying until a monotonic time, at least once and for ``least_s``."""
-        path = self._run_dir / protocol.socket_name(self.name)
-        pause_s = _FIRST_PAUSE_S
-        while True:
+        for pause_s in pauses_s():
             left_s = ends - time.monotonic()
             try:
-                self._connection = Connection(path, max(left_s, least_s))
+                self._connection = Connection(self._path, max(left_s, least_s))
             except WorkerGoneError as error:
                 if left_s <= 0:
-                    raise self._explain(error) from error
+                    raise unavailable(self._run_dir, self.name, error) from error
             else:
                 return self._connection
             time.sleep(min(pause_s, max(0.0, left_s)))
-            pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
+        raise AssertionError("pauses never end")
 
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-    def _explain(self, error: WorkerGoneError) -> LitefleetError:
-        """Why no worker could be reached, for who has to do something about it."""
-        if not _is_agent_alive(self._run_dir):
-            return AgentUnavailableError(
-                f"no litefleet agent runs in {self._run_dir}",
-                remedy=f"start litefleet-agent, or set {RUN_DIR_VARIABLE} to its run_dir",
-            )
-        if not os.path.lexists(self._run_dir / protocol.socket_name(self.name)):
-            return NotFoundError(
-                f"model {self.name!r} is not deployed on this device",
-                remedy="roll it out to this device, or wait for it with wait_s",
-            )
-        return AgentUnavailableError(
-            f"the worker of {self.name} cannot be reached: {error}", remedy="try again"
-        )
-
-
-def _is_agent_alive(run_dir: Path) -> bool:
-    """Whether the process that the run folder names is there; good enough for an error text."""
-    try:
-        text = (run_dir / protocol.PID_FILE).read_text(encoding="ascii")
-        return Path(f"/proc/{int(text)}").exists()
-    except (OSError, ValueError):
-        return False

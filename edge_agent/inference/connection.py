@@ -1,4 +1,4 @@
-"""An application's end of one connection to a worker: the socket, and the memory they share.
+"""An application's end of one connection to a worker: a socket that a thread waits at.
 
 Guarantees: no send or receive waits longer than asked; foreign socket errors come out as ``WorkerGoneError``, which
 means that asking again is right, or as an error that says why it is not. Owned by one thread at a time.
@@ -15,31 +15,23 @@ import struct
 import time
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from contract.errors import AccessError, AgentUnavailableError, ConfigError, DeadlineError, MessageError
+from contract.errors import DeadlineError
 from edge_agent.inference import protocol
-from edge_agent.inference.area import Area, create_area
+from edge_agent.inference.asking import unreachable, worker_of
+from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.feed import Feed
 
 _Extras = list[tuple[int, int, "array.array[int]"]]
 _TIMEVAL = struct.Struct("@ll")
 _TIMEOUT_STEP_S = 0.1
-_WORDS_MAX = (1 << 32) - 1
-
-
-class WorkerGoneError(AgentUnavailableError):
-    """There is no worker at the other end, or it is ending: connect and ask again."""
 
 
 class Connection:
     """Connected and greeted.
 
     Attributes:
-        welcome: What the worker serves.
-        room_bytes: For an image; -1 until ``attach``.
-        is_waiting: Whether a request is out and its answer is not in.
+        dialogue: What is said on it.
+        worker: Which worker the model's name led to.
     """
 
     def __init__(self, path: Path, timeout_s: float) -> None:
@@ -51,26 +43,19 @@ class Connection:
             AccessError: This user may not connect.
             ConfigError: The path is too long for a socket.
         """
-        self.room_bytes = -1
-        self.is_waiting = False
-        self._is_quick = False
         self._may_spin = protocol.may_spin(len(os.sched_getaffinity(0)))
-        self._sequence = 0
         self._timeout_s = 0.0
         self._name = path.stem
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
+        self.worker = worker_of(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._set_timeout(timeout_s)
             self._reach(path)
-            greeting = protocol.parse_welcome(self._receive())
+            self.dialogue = Dialogue(self._receive())
         except BaseException:
             self._socket.close()
             raise
-        if isinstance(greeting, protocol.Failure):
-            self._socket.close()
-            raise WorkerGoneError(greeting.message)
-        self.welcome = greeting
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -82,23 +67,12 @@ class Connection:
             DeadlineError: No answer in time.
             AgentUnavailableError: The worker refuses the memory, or there is none.
         """
-        room = math.ceil(image_bytes / protocol.AREA_STEP_BYTES) * protocol.AREA_STEP_BYTES
+        frame, descriptor = self.dialogue.offer(image_bytes)
         try:
-            area, descriptor = create_area(max(1, self.welcome.tensor_bytes + room))
-        except OSError as error:
-            raise AgentUnavailableError(f"no memory to share with the worker: {error}") from error
-        try:
-            rights: _Extras = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-            self._send(protocol.encode_attach(), rights)
+            self._send(frame, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
         finally:
             os.close(descriptor)
-        refusal = protocol.parse_attached(self._receive())
-        if refusal is not None:
-            raise AgentUnavailableError(f"the worker refuses the shared memory: {refusal.message}")
-        self._area: Area = area
-        self._inputs = [area.tensor(place) for place in self.welcome.inputs]
-        self._outputs = {place.name: area.tensor(place) for place in self.welcome.outputs}
-        self.room_bytes = room
+        self.dialogue.conclude_offer(self._receive())
 
     def ask(self, feed: Feed, timeout_s: float) -> protocol.Result | protocol.Failure:
         """Send a request and wait for its answer.
@@ -108,30 +82,11 @@ class Connection:
             DeadlineError: No answer in time.
         """
         self._set_timeout(timeout_s)
-        self._sequence = self._sequence % _WORDS_MAX + 1
-        request = protocol.Request(self._sequence)
-        if feed.image is not None:
-            request = protocol.Request(self._sequence, *feed.image.shape)
-            self._area.image(self.welcome.tensor_bytes, feed.image.shape)[...] = feed.image
-        else:
-            for view, tensor in zip(self._inputs, feed.tensors, strict=True):
-                view[...] = tensor
-        self.is_waiting = True
-        self._send(protocol.encode_request(request))
-        if self._is_quick:
+        is_quick = self._may_spin and self.dialogue.is_quick
+        self._send(self.dialogue.request(feed))
+        if is_quick:
             self._linger()
-        answer = protocol.parse_answer(self._receive())
-        if answer.sequence not in {self._sequence, 0}:
-            raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
-        self.is_waiting = False
-        self._is_quick = (
-            self._may_spin and isinstance(answer, protocol.Result) and answer.latency_s < protocol.SPIN_S
-        )
-        return answer
-
-    def read_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Copies of the last answer's outputs."""
-        return {name: view.copy() for name, view in self._outputs.items()}
+        return self.dialogue.understand(self._receive())
 
     def close(self) -> None:
         """Let the worker go; the memory is unmapped when the last view of it is gone."""
@@ -140,16 +95,10 @@ class Connection:
     def _reach(self, path: Path) -> None:
         try:
             self._socket.connect(os.fspath(path))
-        except (ConnectionError, FileNotFoundError) as error:
-            raise WorkerGoneError(f"nobody answers at {path}: {error}") from error
         except BlockingIOError as error:
             raise self._late() from error
-        except PermissionError as error:
-            raise AccessError(
-                f"this user may not use {path}", remedy="add it to the group that owns the agent's run_dir"
-            ) from error
-        except OSError as error:  # the one left: a path longer than a socket's address
-            raise ConfigError(f"{path} is no usable socket path: {error}") from error
+        except OSError as error:
+            raise unreachable(path, error) from error
 
     def _send(self, frame: bytes, extras: _Extras | None = None) -> None:
         try:

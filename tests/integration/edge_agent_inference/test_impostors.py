@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,14 @@ import pytest
 
 from contract.errors import AgentUnavailableError, InferenceError, MessageError
 from contract.tensor import DType
-from edge_agent import connect
+from edge_agent import connect, connect_async
 from edge_agent.inference import protocol
 from edge_agent.inference.protocol import Failure, Welcome
 
 
 @contextlib.contextmanager
-def an_impostor(run_dir: Path, *answers: bytes) -> Iterator[None]:
-    """Stands where a worker should, and says these frames to every client, one per frame it gets after the first."""
+def an_impostor(run_dir: Path, *answers: bytes, waits: bool = True) -> Iterator[None]:
+    """Stands where a worker should, and says these frames to every client, by default one per frame it gets."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(run_dir / "digits.sock"))
     listener.listen()
@@ -32,7 +33,8 @@ def an_impostor(run_dir: Path, *answers: bytes) -> Iterator[None]:
                 with connection, contextlib.suppress(OSError):
                     for answer in answers:
                         connection.send(answer)
-                        connection.recv(64)
+                        if waits:
+                            connection.recv(64)
 
     thread = threading.Thread(target=talk)
     thread.start()
@@ -60,38 +62,71 @@ def a_greeting() -> bytes:
     )
 
 
-def test_something_else_in_a_workers_place_is_no_worker(run_dir: Path) -> None:
+def ask_waiting(run_dir: Path) -> None:
+    with connect(run_dir).model("digits") as model:
+        model.infer(np.zeros(1, np.float32))
+
+
+def ask_with_asyncio(run_dir: Path) -> None:
+    async def ask() -> None:
+        async with connect_async(run_dir) as fleet:
+            await fleet.model("digits").infer(np.zeros(1, np.float32))
+
+    asyncio.run(ask())
+
+
+Ask = Callable[[Path], None]
+
+
+@pytest.fixture(params=[ask_waiting, ask_with_asyncio])
+def ask(request: pytest.FixtureRequest) -> Ask:
+    """Either SDK."""
+    chosen: Ask = request.param
+    return chosen
+
+
+def test_something_else_in_a_workers_place_is_no_worker(run_dir: Path, ask: Ask) -> None:
     with an_impostor(run_dir, b"hello"), pytest.raises(MessageError, match="did not say what it serves"):
-        connect(run_dir).model("digits")
+        ask(run_dir)
 
 
-def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path) -> None:
+def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path, ask: Ask) -> None:
     no = protocol.encode_failure(Failure(code="input", message="not that"))
     with (
         an_impostor(run_dir, a_greeting(), no),
-        connect(run_dir).model("digits") as model,
         pytest.raises(AgentUnavailableError, match="not that"),
     ):
-        model.infer(np.zeros(1, np.float32))
+        ask(run_dir)
 
 
-def test_an_answer_to_another_request_is_not_taken(run_dir: Path) -> None:
+def test_an_answer_to_another_request_is_not_taken(run_dir: Path, ask: Ask) -> None:
     stale = protocol.encode_result(77, 0.1, [], is_draining=False)
     with (
         an_impostor(run_dir, a_greeting(), protocol.encode_attached(), stale),
-        connect(run_dir).model("digits") as model,
         pytest.raises(MessageError, match="request 77"),
     ):
-        model.infer(np.zeros(1, np.float32))
+        ask(run_dir)
 
 
-def test_a_worker_that_ends_on_every_request_is_given_up(run_dir: Path) -> None:
+def test_a_worker_that_ends_on_every_request_is_given_up(run_dir: Path, ask: Ask) -> None:
     with (
         an_impostor(run_dir, a_greeting(), protocol.encode_attached()),
-        connect(run_dir).model("digits") as model,
         pytest.raises(InferenceError, match="ended 3 times"),
     ):
-        model.infer(np.zeros(1, np.float32))
+        ask(run_dir)
+
+
+def test_a_word_that_nobody_asked_for_ends_an_idle_connection(run_dir: Path) -> None:
+    async def ask() -> None:
+        async with connect_async(run_dir) as fleet:
+            await fleet.model("digits").wait()
+            await asyncio.sleep(0)
+            with pytest.raises(InferenceError, match="ended 3 times"):
+                await fleet.model("digits").infer(np.zeros(1, np.float32))
+
+    chatter = (a_greeting(), protocol.encode_attached(), protocol.encode_attached())
+    with an_impostor(run_dir, *chatter, waits=False):
+        asyncio.run(ask())
 
 
 def test_an_agent_that_is_gone_while_its_model_is_opened_is_told(run_dir: Path) -> None:

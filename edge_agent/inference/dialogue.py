@@ -1,0 +1,119 @@
+"""An application's side of one conversation with a worker: what is said and understood, and the memory shared.
+
+Guarantees: knows no socket, so the synchronous and the asynchronous SDK speak with the same words; a frame that does
+not belong where it stands is an error, never an answer. Used by one task or thread at a time.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.errors import AgentUnavailableError, MessageError
+from edge_agent.inference import protocol
+from edge_agent.inference.area import Area, create_area
+from edge_agent.inference.feed import Feed
+
+_WORDS_MAX = (1 << 32) - 1
+
+
+class WorkerGoneError(AgentUnavailableError):
+    """There is no worker at the other end, or it is ending: connect and ask again."""
+
+
+class Dialogue:
+    """A conversation that has begun.
+
+    Attributes:
+        welcome: What the worker serves.
+        room_bytes: For an image; -1 until an area was offered and accepted.
+        is_waiting: Whether a request is out and its answer is not in.
+        is_quick: Whether the last answer took so little time that it pays to stay awake for the next one.
+    """
+
+    def __init__(self, greeting: bytes | memoryview) -> None:
+        """Begin.
+
+        Args:
+            greeting: The worker's first frame.
+
+        Raises:
+            WorkerGoneError: It takes no more clients.
+            MessageError: It is no greeting.
+        """
+        welcome = protocol.parse_welcome(greeting)
+        if isinstance(welcome, protocol.Failure):
+            raise WorkerGoneError(welcome.message)
+        self.welcome = welcome
+        self.room_bytes = -1
+        self.is_waiting = False
+        self.is_quick = False
+        self._offered_bytes = -1
+        self._sequence = 0
+
+    def offer(self, image_bytes: int) -> tuple[bytes, int]:
+        """Make memory for the tensors and an image of so many bytes; once per conversation.
+
+        Returns:
+            The frame to send, and the descriptor to send with it, which the caller closes.
+
+        Raises:
+            AgentUnavailableError: There is no memory.
+        """
+        self._offered_bytes = math.ceil(image_bytes / protocol.AREA_STEP_BYTES) * protocol.AREA_STEP_BYTES
+        try:
+            self._area: Area
+            self._area, descriptor = create_area(max(1, self.welcome.tensor_bytes + self._offered_bytes))
+        except OSError as error:
+            raise AgentUnavailableError(f"no memory to share with the worker: {error}") from error
+        return protocol.encode_attach(), descriptor
+
+    def conclude_offer(self, frame: bytes | memoryview) -> None:
+        """Take the worker's answer to the memory.
+
+        Raises:
+            AgentUnavailableError: The worker refuses it.
+            MessageError: It is no such answer.
+        """
+        refusal = protocol.parse_attached(frame)
+        if refusal is not None:
+            raise AgentUnavailableError(f"the worker refuses the shared memory: {refusal.message}")
+        self._inputs = [self._area.tensor(place) for place in self.welcome.inputs]
+        self._outputs = {place.name: self._area.tensor(place) for place in self.welcome.outputs}
+        self.room_bytes = self._offered_bytes
+
+    def request(self, feed: Feed) -> bytes:
+        """Put a request's tensors into the shared memory.
+
+        Returns:
+            The frame to send.
+        """
+        self._sequence = self._sequence % _WORDS_MAX + 1
+        request = protocol.Request(self._sequence)
+        if feed.image is not None:
+            request = protocol.Request(self._sequence, *feed.image.shape)
+            self._area.image(self.welcome.tensor_bytes, feed.image.shape)[...] = feed.image
+        else:
+            for view, tensor in zip(self._inputs, feed.tensors, strict=True):
+                view[...] = tensor
+        self.is_waiting = True
+        return protocol.encode_request(request)
+
+    def understand(self, frame: bytes | memoryview) -> protocol.Result | protocol.Failure:
+        """Take the answer to the request.
+
+        Raises:
+            MessageError: It is none.
+        """
+        answer = protocol.parse_answer(frame)
+        if answer.sequence not in {self._sequence, 0}:
+            raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
+        self.is_waiting = False
+        self.is_quick = isinstance(answer, protocol.Result) and answer.latency_s < protocol.SPIN_S
+        return answer
+
+    def read_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Copies of the last answer's outputs."""
+        return {name: view.copy() for name, view in self._outputs.items()}
