@@ -26,6 +26,7 @@ NEVER_A_REASON = {
     "inference": "an inference request; too many of them are the reason trial",
     "deadline": "an inference request",
     "agent-unavailable": "an inference request",
+    "overload": "an inference request",
     "transient": "tried again; when that ends, the reason is download",
     "broker": "tried again; when that ends, the reason is download",
     "server-unavailable": "tried again; when that ends, the reason is download",
