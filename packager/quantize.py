@@ -8,21 +8,30 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from contract.errors import RejectedError
+from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import Precision
 from packager.description import Source
+from packager.lanes import lane_count, work_in_lanes
 from packager.quiet import native_output_hidden
+from packager.runtime.ranges import RangeReader, is_plain
 from packager.selective import lost_share
 
+_log = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
+Feed = Mapping[str, npt.NDArray[Any]]
+_Found = dict[str, dict[str, Any]]
+"""Tensor name to ``min`` and ``max``, as the quantizer keeps them."""
+_PILOT = 2  # samples; the second is the first that is averaged
+_LIMIT = 3e38  # naive_min_max_quantize.min_max_calibrate, valid_range
 
 # Names in litert_quantizer.recipe; float16 has no function there, its recipe is built below.
 _RECIPES = {
@@ -108,8 +117,74 @@ def calibrate(content: bytes, precision: Precision, source: Source, calibration:
     feed = _feed(source, calibration)
     with _refusals(f"make {precision.value} of it"):
         work = quantizer.Quantizer(bytearray(content), recipe_rules(precision))
+        if not work.need_calibration:
+            return Ranges(None)
+
         # One thread: the ranges must not depend on how many cores this machine has.
-        return Ranges(work.calibrate(feed, num_threads=1) if work.need_calibration else None)
+        def calibrate_whole(samples: Sequence[Feed]) -> _Found:
+            found: _Found = work.calibrate({source.signature: samples}, num_threads=1)
+            return found
+
+        samples = feed[source.signature]
+        found = _calibrate_fast(content, source.signature, samples, calibrate_whole)
+        return Ranges(found or calibrate_whole(samples))
+
+
+def _calibrate_fast(
+    content: bytes,
+    signature: str,
+    samples: Sequence[Feed],
+    calibrate_whole: Callable[[Sequence[Feed]], _Found],
+) -> _Found | None:
+    """The ranges that the quantizer would find, on all cores and without its look at every operator every time.
+
+    The quantizer itself calibrates on the first two samples: they show which tensors it wants, and whether the ranges
+    read here and their moving average are its own, to the last bit.
+
+    Returns:
+        None when they are not, or when the model is of a kind whose samples cannot be run apart.
+    """
+    if len(samples) <= _PILOT or not is_plain(content):
+        return None
+    pilot = calibrate_whole(samples[:_PILOT])
+    names = list(pilot)
+    try:
+        readers = [RangeReader(content, signature, names) for _ in range(lane_count(len(samples)))]
+        folded: _Found = {}
+        for position, found in enumerate(work_in_lanes(readers, RangeReader.read, samples)):
+            # Beyond these limits the quantizer looks at single values; NaN fails both comparisons.
+            if not ((found[:, 0] > -_LIMIT) & (found[:, 1] < _LIMIT)).all():
+                return None
+            folded = _fold(folded, pilot, found)
+            if position == _PILOT - 1 and not _is_same(folded, pilot):
+                return None
+    except RuntimeLoadError as error:
+        _log.info("calibrating as the quantizer does, sample after sample: %s", error)
+        return None
+    return folded
+
+
+def _fold(folded: _Found, pilot: _Found, found: npt.NDArray[np.float64]) -> _Found:
+    from litert_quantizer.utils import qsv_utils
+
+    return {
+        name: qsv_utils.moving_average_update(
+            folded.get(name, {}),
+            {
+                side: np.reshape(row[column].astype(pilot[name][side].dtype), pilot[name][side].shape)
+                for column, side in enumerate(("min", "max"))
+            },
+        )
+        for name, row in zip(pilot, found, strict=True)
+    }
+
+
+def _is_same(found: _Found, wanted: _Found) -> bool:
+    return all(
+        found[name].keys() == values.keys()
+        and all(np.array_equal(found[name][side], value) for side, value in values.items())
+        for name, values in wanted.items()
+    )
 
 
 def quantize(content: bytes, precision: Precision, ranges: Ranges, floats: Sequence[str] = ()) -> bytes:
