@@ -87,6 +87,9 @@ class Task(str, enum.Enum):
     DETECTION = "detection"
     SEGMENTATION = "segmentation"
     EMBEDDING = "embedding"
+    REGRESSION = "regression"
+    AUDIO_CLASSIFICATION = "audio-classification"
+    CUSTOM = "custom"
 
 
 class BundleRequires(msgspec.Struct, frozen=True, kw_only=True):

@@ -92,16 +92,22 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True):
     requires: VariantRequires = VariantRequires()
 
 
-class Tolerance(msgspec.Struct, frozen=True, kw_only=True):
+class Tolerance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How far a board's golden outputs may be from the expected ones.
 
     Attributes:
         max_abs_error: Largest difference of a real-valued output element.
         min_top1_agreement: Share of samples (0 to 1) whose best class must be the expected one.
+        outputs: Largest difference by output name, where it is another than ``max_abs_error``.
     """
 
     max_abs_error: float
     min_top1_agreement: float = 1.0
+    outputs: dict[str, float] = {}
+
+    def limit(self, output: str) -> float:
+        """Largest difference of an element of an output."""
+        return self.outputs.get(output, self.max_abs_error)
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
@@ -153,7 +159,8 @@ def golden_faults(golden: Golden, names: Sequence[str]) -> list[str]:
     if golden.samples < 1:
         faults.append("golden.samples: at least one is needed")
     for name, tolerance in golden.tolerance.items():
-        ok = math.isfinite(tolerance.max_abs_error) and tolerance.max_abs_error >= 0
+        errors = (tolerance.max_abs_error, *tolerance.outputs.values())
+        ok = all(math.isfinite(error) and error >= 0 for error in errors)
         if not ok or not 0 <= tolerance.min_top1_agreement <= 1:
             faults.append(f"golden.tolerance.{name}: error must be finite and not negative, agreement 0 to 1")
     return faults

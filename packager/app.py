@@ -6,16 +6,17 @@ profiles or for none. Does not print: progress is told to whoever listens, resul
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from contract.errors import ConfigError
+from contract.errors import ConfigError, ManifestError
 from contract.profile import Profile
 from packager.baseline import Baseline, check_comparable, read_baseline
 from packager.bundle_writer import write_bundles
 from packager.bundling import bundle_content, plan_release
 from packager.cache import Stages
-from packager.calibration import load_calibration
 from packager.edgetpu_stage import add_edgetpu
 from packager.gate import gate_faults
 from packager.judge import judge
@@ -23,13 +24,13 @@ from packager.lint.run import check_findings, lint_loaded, warning_texts
 from packager.notes import EdgetpuNote
 from packager.pack_notes import pack_notes
 from packager.plan import Plan, plan_pack
-from packager.preprocess import Fitting, plan_preprocessing, to_inputs
+from packager.preprocess import Fitting
 from packager.report import PackResult
 from packager.rules import Rules
 from packager.samples import check_samples, sample_warnings
 from packager.sources.load import check_on_calibration, load_source
-from packager.tasks.classification import CalibrationImages, Classification
-from packager.tasks.labelled_images import load_labelled_images, load_labels
+from packager.tasks.kind import DataRequest, parse_options
+from packager.tasks.kinds import DEFAULT_KIND, KINDS, find_kind
 from packager.workshop import Material, Progress, Workshop
 
 
@@ -42,8 +43,8 @@ class PackRequest:
         name: Model name.
         version: SemVer.
         profiles: One or more, each once.
-        evaluation: Folder of ``<class>/<image>``.
-        calibration: Folder of images; None where no ladder needs one.
+        evaluation: Where the evaluation samples are; for classification a folder of ``<class>/<image>``.
+        calibration: Where the calibration samples are; None where no ladder needs them.
         labels: File of class names; None for none.
         baseline: Bundle of an earlier release; None for none.
         rules: What a variant must fulfil.
@@ -52,6 +53,9 @@ class PackRequest:
         output: Folder for the bundles.
         cache: Folder of what earlier runs made; None to remember nothing.
         fitting: How images come to the model's size and channels.
+        task: Name of the kind of task.
+        task_options: Its options, as they were given.
+        folder: What relative paths in options are relative to.
     """
 
     model: Path
@@ -68,6 +72,9 @@ class PackRequest:
     output: Path
     cache: Path | None = None
     fitting: Fitting = field(default_factory=Fitting)
+    task: str = DEFAULT_KIND
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
 
 @dataclass(frozen=True)
@@ -154,11 +161,11 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     plan = plan_pack(request.profiles)
     if plan.needs_calibration and request.calibration is None:
         raise ConfigError(
-            "a profile's ladder has static int8 or int16, which is calibrated with images",
+            "a profile's ladder has static int8 or int16, which learns its ranges from samples",
             remedy="give --calibration FOLDER",
         )
     baseline = read_baseline(request.baseline, request.name) if request.baseline else None
-    progress.start("reading model and images", None)
+    progress.start("reading model and samples", None)
     material = _load(request, progress)
     if normalized := material.model.normalized.text(material.model.name):
         progress.tell(normalized)
@@ -174,24 +181,33 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
 
 
 def _load(request: PackRequest, progress: Progress) -> Material:
+    kind = find_kind(request.task)
+    options = parse_options(kind, request.task_options)
     model = load_source(request.model, progress)
-    shape, classes = model.source.image_shape, model.source.classes
-    for option, values in (("--mean", request.mean), ("--std", request.std)):
-        if len(values) not in {1, shape[2]}:
-            raise ConfigError(f"{option} has {len(values)} values, the model takes {shape[2]} channels")
-    labels = load_labels(request.labels, classes) if request.labels else ()
-    preprocessing = plan_preprocessing(shape, request.mean, request.std, fitting=request.fitting)
-    recipe = preprocessing if request.fitting.resize else None
-    samples = load_labelled_images(request.evaluation, shape, classes, labels, recipe)
-    calibration = load_calibration(request.calibration, shape, recipe) if request.calibration else None
-    if calibration is not None:
-        model = check_on_calibration(model, to_inputs(calibration.pixels, preprocessing), progress)
+    if faults := kind.borders(model.source, options):
+        raise ManifestError(
+            f"{model.name} does not fit task {kind.name}",
+            faults=faults,
+            remedy=f"it takes models with {kind.wants}; other tasks: {', '.join(KINDS)} (--task)",
+        )
+    found = kind.load(
+        DataRequest(
+            source=model.source,
+            evaluation=request.evaluation,
+            calibration=request.calibration,
+            labels=request.labels,
+            mean=request.mean,
+            std=request.std,
+            fitting=request.fitting,
+            options=options,
+            folder=request.folder,
+        )
+    )
+    if found.calibration is not None and model.conversion is not None:
+        samples = found.calibration.inputs(range(len(found.calibration)))
+        model = check_on_calibration(model, samples, progress)
     if model.conversion is not None:
         progress.tell(f"{model.name} was {model.conversion.describe()}")
     return Material(
-        model=model,
-        task=Classification(samples, preprocessing, classes),
-        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
-        preprocessing=preprocessing,
-        labels=labels,
+        model=model, task=found.task, calibration=found.calibration, presentation=found.presentation
     )

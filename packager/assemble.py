@@ -19,20 +19,19 @@ from contract.manifest import (
     SCHEMA,
     Artifact,
     BundleRequires,
-    ClassificationPostprocessing,
     Golden,
-    ImagePreprocessing,
     Manifest,
     Provenance,
-    Task,
     Variant,
     VariantMetrics,
     VariantRequires,
 )
+from contract.tensor import TensorSpec
 from packager.description import Source
 from packager.gate import Verdict
 from packager.plan import MIN_TFLITE
 from packager.preprocess import input_range
+from packager.tasks.kind import Presentation
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,7 @@ class Release:
         name: Model name.
         version: SemVer.
         source: What the model takes and gives.
-        preprocessing: From an image to the input.
-        labels: Class names; empty for none.
+        presentation: What is said of the task.
         metric: The task's.
         float_value: The float model's, 0 to 1.
         provenance: Where it comes from; recipes of all variants made.
@@ -53,8 +51,7 @@ class Release:
     name: str
     version: str
     source: Source
-    preprocessing: ImagePreprocessing
-    labels: tuple[str, ...]
+    presentation: Presentation
     metric: str
     float_value: float
     provenance: Provenance
@@ -78,20 +75,20 @@ def assemble_manifest(
     """
     variants = tuple(_variant(release, verdict, artifacts[verdict.rung.name]) for verdict in shipped)
     names = {variant.name for variant in variants}
+    shown = release.presentation
     recipes = {name: recipe for name, recipe in release.provenance.recipes.items() if name in names}
     return Manifest(
         schema=SCHEMA,
         model=release.name,
         version=release.version,
         profile=profile_id,
-        task=Task.CLASSIFICATION,
-        inputs=(
-            msgspec.structs.replace(release.source.input, value_range=input_range(release.preprocessing)),
-        ),
-        outputs=(release.source.output,),
-        preprocessing=release.preprocessing,
-        postprocessing=ClassificationPostprocessing(softmax=release.source.needs_softmax),
-        labels=release.labels,
+        task=shown.task,
+        inputs=_inputs(release),
+        outputs=release.source.outputs,
+        preprocessing=shown.preprocessing,
+        postprocessing=shown.postprocessing,
+        decoding=shown.decoding,
+        labels=shown.labels,
         variants=variants,
         golden=golden,
         requires=BundleRequires(
@@ -103,6 +100,14 @@ def assemble_manifest(
         ),
         provenance=msgspec.structs.replace(release.provenance, recipes=recipes),
     )
+
+
+def _inputs(release: Release) -> tuple[TensorSpec, ...]:
+    first, *others = release.source.inputs
+    recipe = release.presentation.preprocessing
+    if recipe is not None:
+        first = msgspec.structs.replace(first, layout=recipe.layout, value_range=input_range(recipe))
+    return (first, *others)
 
 
 def _variant(release: Release, verdict: Verdict, artifact: Artifact) -> Variant:

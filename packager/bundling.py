@@ -14,6 +14,7 @@ from packager.gate import Outcome, Verdict
 from packager.golden import choose_golden, encode_golden
 from packager.judge import Judgement
 from packager.quantize import describe_recipe, tool_versions
+from packager.tasks.task import Array
 from packager.workshop import Material, Measured, Workshop
 
 _NO_SAMPLES_SHA256 = hashlib.sha256().hexdigest()
@@ -33,8 +34,7 @@ def plan_release(name: str, version: str, material: Material, judgement: Judgeme
         name=name,
         version=version,
         source=material.model.source,
-        preprocessing=material.preprocessing,
-        labels=material.labels,
+        presentation=material.presentation,
         metric=judgement.reference.metric,
         float_value=judgement.reference.float_value,
         provenance=Provenance(
@@ -69,12 +69,14 @@ def bundle_content(release: Release, workshop: Workshop, verdicts: Sequence[Verd
         artifacts[rung.name] = _artifact(content)
         contents[artifacts[rung.name].sha256] = content
         measured[rung.name] = rung.precision, found.evaluation
-    choice = choose_golden(workshop.task.strata, measured)
+    outputs = [spec.name for spec in release.source.outputs]
+    choice = choose_golden(workshop.task.strata, measured, outputs)
     golden = encode_golden(
-        release.source.input.name,
-        workshop.task.inputs(choice.positions),
-        release.source.output.name,
-        [(verdict.rung.name, workshop.outputs(verdict.rung, choice.positions)) for verdict in shipped],
+        _named([spec.name for spec in release.source.inputs], workshop.task.inputs(choice.positions)),
+        [
+            (verdict.rung.name, _named(outputs, workshop.outputs(verdict.rung, choice.positions)))
+            for verdict in shipped
+        ],
     )
     golden_artifact = _artifact(golden)
     contents[golden_artifact.sha256] = golden
@@ -86,6 +88,10 @@ def bundle_content(release: Release, workshop: Workshop, verdicts: Sequence[Verd
         Golden(artifact=golden_artifact, samples=len(choice.positions), tolerance=choice.tolerance),
     )
     return BundleContent(manifest, contents)
+
+
+def _named(names: Sequence[str], arrays: Sequence[Array]) -> dict[str, Array]:
+    return dict(zip(names, arrays, strict=True))
 
 
 def _artifact(content: bytes) -> Artifact:

@@ -7,80 +7,19 @@ that ``--help`` is quick.
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from contract.commands import LitefleetGroup
-from contract.errors import AccuracyError, ConfigError, ManifestError
+from contract.errors import AccuracyError, ConfigError
 from contract.manifest import Resize
+from packager.options import PATH, Assignment, Numbers, fitting_options, keys_option, token_option
 from packager.rules import DEFAULT_MIN_SAMPLES, DEFAULT_RECOVERY_TRIALS
-from packager.settings import (
-    DEFAULT_KEYS,
-    DEFAULT_TOKEN_FILE,
-    KEYS_ENV,
-    SERVER_ENV,
-    TOKEN_FILE_ENV,
-    read_token,
-)
+from packager.settings import SERVER_ENV, read_token
 
-_PATH = click.Path(path_type=Path)
 _DELEGATES = ("xnnpack", "edgetpu")
-_RESIZE = tuple(mode.value for mode in Resize)
-
-
-class _Numbers(click.ParamType[tuple[float, ...]]):
-    """Comma-separated finite numbers, one or one per channel."""
-
-    name = "number[,number,number]"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[float, ...]:
-        """Parse, or fail with what was wrong."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            numbers = tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"{value!r} is not a number, or three with commas between", param, ctx)
-        if not all(map(math.isfinite, numbers)):
-            self.fail(f"{value!r} is not finite", param, ctx)
-        return numbers
-
-
-def _expand(_: click.Context, __: click.Parameter, value: Path) -> Path:
-    return value.expanduser()
-
-
-def _keys_option(function: Any) -> Any:
-    return click.option(
-        "--keys", type=_PATH, default=DEFAULT_KEYS, envvar=KEYS_ENV, show_default=True, show_envvar=True,
-        callback=_expand, help="Folder of the publisher's private keys.",
-    )(function)  # fmt: skip
-
-
-def _token_option(function: Any) -> Any:
-    return click.option(
-        "--token-file", type=_PATH, default=DEFAULT_TOKEN_FILE, envvar=TOKEN_FILE_ENV, show_default=True,
-        show_envvar=True, callback=_expand, help="File with the publisher's token for the server.",
-    )(function)  # fmt: skip
-
-
-def _fitting_options(function: Any) -> Any:
-    options = (
-        click.option(
-            "--resize", type=click.Choice(_RESIZE),
-            help="Bring images of other sizes to the model's, here and on the devices; else they are refused.",
-        ),
-        click.option("--pad", type=click.IntRange(0, 255), help="Pixel value that letterbox fills.  [default: 0]"),
-        click.option("--bgr/--rgb", default=None, help="Order of the model's colour channels.  [default: rgb]"),
-    )  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
 
 
 @click.group(cls=LitefleetGroup)
@@ -97,13 +36,21 @@ def main() -> None:
 @click.option("--name", help="Name of the model, for example digits.")
 @click.option("--version", help="SemVer version of the release, for example 1.0.0.")
 @click.option("--profile", "profiles", multiple=True, help="Board to pack for; may be given again.")
-@click.option("--evaluation", help="Folder <class>/<image> to measure accuracy on.")
-@click.option("--calibration", help="Folder of images that static int8 learns its ranges from.")
+@click.option("--task", help="What MODEL is for.  [default: classification]")
+@click.option(
+    "--task-option",
+    "task_options",
+    type=Assignment(),
+    multiple=True,
+    help="Option of the task; may be given again.",
+)
+@click.option("--evaluation", help="Samples to measure on: for classification a folder <class>/<image>.")
+@click.option("--calibration", help="Samples that static int8 learns its ranges from.")
 @click.option("--labels", help="Class names, one a line, in the order of the scores.")
 @click.option("--baseline", help="Bundle of an earlier release that this one must not fall behind.")
-@click.option("--mean", type=_Numbers(), help="Input = (pixel - mean) / std.  [default: 0]")
-@click.option("--std", type=_Numbers(), help="See --mean; above 0.  [default: 255]")
-@_fitting_options
+@click.option("--mean", type=Numbers(), help="Input = (pixel - mean) / std.  [default: 0]")
+@click.option("--std", type=Numbers(), help="See --mean; above 0.  [default: 255]")
+@fitting_options
 @click.option("--output", help="Folder for the bundles.  [default: dist]")
 @click.option(
     "--max-drop", metavar="LOSS",
@@ -128,19 +75,21 @@ def main() -> None:
     "--cache/--no-cache", default=None, help="Go on where an earlier run stopped.  [default: cache]"
 )
 @click.option(
-    "--project", type=_PATH, help="Project file.  [default: the nearest litefleet.toml up the folders]"
+    "--project", type=PATH, help="Project file.  [default: the nearest litefleet.toml up the folders]"
 )
 @click.option("--dry-run", is_flag=True, help="Read and check everything, print the plan, make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Quantize MODEL, measure every variant, and write one bundle per profile.
 
-    MODEL is a float32 image classifier: a .tflite, .keras, .h5, .onnx or .pt2 file, or a SavedModel folder. Every
-    rung of a profile's ladder is made and measured; those that lose no more than --max-drop go into the bundle. When
-    none passes for some profile, nothing is written.
+    MODEL is a float32 model: a .tflite, .keras, .h5, .onnx or .pt2 file, or a SavedModel folder. --task says what it
+    is for, how the samples are read and what is measured. Every rung of a profile's ladder is made and measured; those
+    that lose no more than --max-drop go into the bundle. When none passes for some profile, nothing is written.
     Whatever is not given here is taken from litefleet.toml.
     """
-    request = _request(project, flags)
+    from packager.request import pack_request
+
+    request = pack_request(project, flags, _echo_aside)
     if dry_run:
         _show_plan(request, as_json=as_json)
         return
@@ -177,52 +126,8 @@ def _show_plan(request: Any, *, as_json: bool) -> None:
         show_preview(found)
 
 
-def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
-    """Check what can be checked without looking at a model or an image."""
-    from contract.identifiers import parse_model, parse_version
-    from firmware_profiles import load_profile
-    from packager.cache import default_cache_folder
-    from packager.project import Project, find_project, gate_rules, load_project, numbers, override
-
-    path = project_file or find_project(Path.cwd())
-    flags["profiles"] = flags["profiles"] or None
-    if path:
-        _echo_aside(f"settings from {path}")
-    table = override(load_project(path) if path else Project(), flags)
-    try:
-        parse_model(table.name)
-        parse_version(table.version)
-    except ManifestError as error:
-        raise ConfigError(str(error), remedy=error.remedy) from error
-    profiles = tuple(load_profile(name) for name in table.profiles)
-    rules = gate_rules(table)
-    from packager.app import PackRequest
-    from packager.preprocess import Fitting
-
-    return PackRequest(
-        model=Path(table.model),
-        name=table.name,
-        version=table.version,
-        profiles=profiles,
-        evaluation=Path(table.evaluation),
-        calibration=_optional(table.calibration),
-        labels=_optional(table.labels),
-        baseline=_optional(table.baseline),
-        rules=rules,
-        mean=numbers(table.mean),
-        std=numbers(table.std),
-        fitting=Fitting(Resize(table.resize) if table.resize else None, table.pad, table.bgr),
-        output=Path(table.output),
-        cache=default_cache_folder() if table.cache else None,
-    )
-
-
-def _optional(path: str) -> Path | None:
-    return Path(path) if path else None
-
-
 @main.command(epilog="Example: litefleet-packager inspect dist/digits-1.0.0-raspberry-pi-4.bundle")
-@click.argument("bundle", type=_PATH)
+@click.argument("bundle", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
 def inspect(bundle: Path, *, as_json: bool) -> None:
     """Check BUNDLE whole and show what it holds."""
@@ -239,7 +144,7 @@ def inspect(bundle: Path, *, as_json: bool) -> None:
 
 
 @main.command(epilog="Example: litefleet-packager coverage model.tflite --delegate xnnpack --measure")
-@click.argument("model", type=_PATH)
+@click.argument("model", type=PATH)
 @click.option(
     "--delegate", "delegates", type=click.Choice(_DELEGATES), multiple=True,
     help="Delegate to predict for; may be given again; all when left out.",
@@ -272,14 +177,14 @@ def coverage(
 @main.command(
     epilog="Example: litefleet-packager lint model.tflite --profile raspberry-pi-4 --calibration calibration"
 )
-@click.argument("model", type=_PATH)
+@click.argument("model", type=PATH)
 @click.option("--profile", "profiles", multiple=True, help="Board it is meant for; may be given again.")
 @click.option(
-    "--calibration", type=_PATH, help="Folder of images that static int8 would learn its ranges from."
+    "--calibration", type=PATH, help="Folder of images that static int8 would learn its ranges from."
 )
-@click.option("--mean", type=_Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
-@click.option("--std", type=_Numbers(), default="255", show_default=True, help="See --mean; above 0.")
-@_fitting_options
+@click.option("--mean", type=Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std.")
+@click.option("--std", type=Numbers(), default="255", show_default=True, help="See --mean; above 0.")
+@fitting_options
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def lint(
     model: Path,
@@ -324,9 +229,9 @@ def keys() -> None:
 
 
 @keys.command("init", epilog="Example: litefleet-packager keys init")
-@_keys_option
+@keys_option
 @click.option("--server", envvar=SERVER_ENV, show_envvar=True, help="Also make this server trust the keys.")
-@_token_option
+@token_option
 def init_keys(keys: Path, server: str | None, token_file: Path) -> None:
     """Make a root key and a targets key; existing ones are never overwritten."""
     from packager.keys import create_keys
@@ -343,10 +248,10 @@ def init_keys(keys: Path, server: str | None, token_file: Path) -> None:
 @main.command(
     epilog="Example: litefleet-packager publish dist/digits-1.0.0-*.bundle --server http://127.0.0.1:8080"
 )
-@click.argument("bundles", type=_PATH, nargs=-1, required=True)
+@click.argument("bundles", type=PATH, nargs=-1, required=True)
 @click.option("--server", required=True, envvar=SERVER_ENV, show_envvar=True, help="URL of the server.")
-@_keys_option
-@_token_option
+@keys_option
+@token_option
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def publish(bundles: tuple[Path, ...], server: str, keys: Path, token_file: Path, *, as_json: bool) -> None:
     """Sign BUNDLES and put them on the server; the first time, make it trust the keys."""

@@ -3,7 +3,8 @@
 PURE. Rules:
 
 1. A model is taken as it is described, after it was normalised, or refused with every reason; nothing is guessed.
-2. Taken are float32 image classifiers: one signature, one input (1, H, W, C), one output (1, classes).
+2. Taken are models with one signature and fixed shapes; the first dimension, the batch, may be free. Whether a model
+   fits what it is for, its task says (``packager.tasks.kind``).
 3. Weights that are already quantized or float16 are refused: quantizing again would silently do nothing or harm.
 """
 
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 import msgspec
 
 from contract.errors import ManifestError
+from contract.manifest import MAX_TENSORS
 from contract.tensor import DType, Layout, TensorSpec
 
 _PROBABILITY_OPERATORS = frozenset(("SOFTMAX", "LOGISTIC"))
-_CHANNELS = {1: "grayscale", 3: "RGB"}
-_FLOAT = "float32"
+_CHANNELS = frozenset((1, 3))
+_TYPES = frozenset(("float32", "int32", "int64", "uint8", "int8", "int16", "bool"))
+"""What the agent takes at a model's border. Integers are values here, as token numbers are, and not quantized."""
 
 
 class TensorDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +33,7 @@ class TensorDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SignatureDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry point of a model."""
+    """One entry point of a model; inputs and outputs in the order of its graph."""
 
     inputs: tuple[TensorDescription, ...]
     outputs: tuple[TensorDescription, ...]
@@ -72,26 +75,25 @@ class Source:
 
     Attributes:
         signature: Name of its entry point.
-        input: (1 or -1, H, W, 1 or 3) float32 NHWC.
-        output: (1 or -1, classes) float32.
-        needs_softmax: Whether the output is logits: the graph does not end in SOFTMAX or LOGISTIC.
+        inputs: In the model's own order; free dimensions are the batch's only.
+        outputs: In the model's own order.
+        gives_probabilities: Whether the graph ends in SOFTMAX or LOGISTIC.
     """
 
     signature: str
-    input: TensorSpec
-    output: TensorSpec
-    needs_softmax: bool
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    gives_probabilities: bool = False
 
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Height, width, channels of one image."""
-        _, height, width, channels = self.input.shape
-        return height, width, channels
 
-    @property
-    def classes(self) -> int:
-        """Number of scores."""
-        return self.output.shape[-1]
+def sample_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Shape of one sample of a tensor: without its leading batch dimension, if it has one (1 or -1)."""
+    return spec.shape[1:] if spec.shape[:1] in {(1,), (-1,)} else spec.shape
+
+
+def whole_shape(spec: TensorSpec) -> tuple[int, ...]:
+    """Shape that a tensor has when it is run: free dimensions are 1."""
+    return tuple(max(1, size) for size in spec.shape)
 
 
 def check_source(description: ModelDescription, name: str) -> Source:
@@ -115,50 +117,59 @@ def check_source(description: ModelDescription, name: str) -> Source:
     if len(description.signatures) > 1:
         raise ManifestError(
             f"{name} has {len(description.signatures)} signatures: {', '.join(sorted(description.signatures))}",
-            remedy="convert it again with only the one that classifies",
+            remedy="convert it again with only the one that devices are to run",
         )
     ((key, signature),) = description.signatures.items()
-    faults = _border_faults(signature)
+    borders = {"input": signature.inputs, "output": signature.outputs}
+    faults = [fault for what, tensors in borders.items() for fault in _border_faults(what, tensors)]
     if faults:
         raise ManifestError(
-            f"{name} is not an image classifier that litefleet packs",
+            f"{name} has inputs or outputs that litefleet does not pack",
             faults=faults,
-            remedy="give a model with one float32 input (1, H, W, C) and one float32 output (1, classes)",
+            remedy="convert it again with fixed shapes; only the batch, the first dimension, may be free",
         )
-    (image,), (scores,) = signature.inputs, signature.outputs
-    gives_probabilities = description.operators[-1:] and description.operators[-1] in _PROBABILITY_OPERATORS
+    gives_probabilities = (
+        description.operators[-1:] != () and description.operators[-1] in _PROBABILITY_OPERATORS
+    )
+    is_bounded = gives_probabilities and len(signature.outputs) == 1
     return Source(
         signature=key,
-        input=TensorSpec(name=image.name, shape=image.shape, dtype=DType.FLOAT32, layout=Layout.NHWC),
-        output=TensorSpec(
-            name=scores.name,
-            shape=scores.shape,
-            dtype=DType.FLOAT32,
-            layout=Layout.NC,
-            value_range=(0.0, 1.0) if gives_probabilities else None,
-        ),
-        needs_softmax=not gives_probabilities,
+        inputs=tuple(_spec(tensor) for tensor in signature.inputs),
+        outputs=tuple(_spec(tensor, is_bounded=is_bounded) for tensor in signature.outputs),
+        gives_probabilities=gives_probabilities,
     )
 
 
-def _border_faults(signature: SignatureDescription) -> list[str]:
+def _border_faults(what: str, tensors: tuple[TensorDescription, ...]) -> list[str]:
+    if not 1 <= len(tensors) <= MAX_TENSORS:
+        return [f"{len(tensors)} {what}s, 1 to {MAX_TENSORS} are possible"]
     faults = [
-        f"{len(tensors)} {what}s, one is possible"
-        for what, tensors in (("input", signature.inputs), ("output", signature.outputs))
-        if len(tensors) != 1
+        f"{what} {tensor.name} is {tensor.dtype}, possible are {', '.join(sorted(_TYPES))}"
+        for tensor in tensors
+        if tensor.dtype not in _TYPES
     ]
-    if faults:
-        return faults
-    (image,), (scores,) = signature.inputs, signature.outputs
     faults += [
-        f"{what} {tensor.name} is {tensor.dtype}, not {_FLOAT}"
-        for what, tensor in (("input", image), ("output", scores))
-        if tensor.dtype != _FLOAT
+        f"{what} {tensor.name} has shape {tensor.shape}, which is not fixed"
+        for tensor in tensors
+        if any(size < 1 for size in tensor.shape[1:])
+        or any(size < 1 and size != -1 for size in tensor.shape[:1])
     ]
-    if len(image.shape) != 4 or image.shape[0] not in {1, -1} or min(image.shape[1:]) < 1:
-        faults.append(f"input {image.name} has shape {image.shape}, not (1, H, W, C)")
-    elif image.shape[3] not in _CHANNELS:
-        faults.append(f"input {image.name} has {image.shape[3]} channels, 1 or 3 are possible")
-    if len(scores.shape) != 2 or scores.shape[0] not in {1, -1} or scores.shape[1] < 2:
-        faults.append(f"output {scores.name} has shape {scores.shape}, not (1, classes)")
     return faults
+
+
+def _spec(tensor: TensorDescription, *, is_bounded: bool = False) -> TensorSpec:
+    return TensorSpec(
+        name=tensor.name,
+        shape=tensor.shape,
+        dtype=DType(tensor.dtype),
+        layout=_layout(tensor.shape),
+        value_range=(0.0, 1.0) if is_bounded else None,
+    )
+
+
+def _layout(shape: tuple[int, ...]) -> Layout:
+    if len(shape) == 2:
+        return Layout.NC
+    if len(shape) == 4 and shape[3] in _CHANNELS:
+        return Layout.NHWC
+    return Layout.NCHW if len(shape) == 4 and shape[1] in _CHANNELS else Layout.ANY

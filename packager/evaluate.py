@@ -7,14 +7,15 @@ Guarantees: every variant sees the same inputs in the same order, one at a time.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from packager.bootstrap import point_estimate
-from packager.tasks.task import Floats, Scores, Task
+from packager.tasks.task import Array, Floats, Scores, Task
 
 _BLOCK = 64  # samples prepared at once
 LATENCY_RUNS = 50
@@ -24,11 +25,11 @@ LATENCY_WARM_UP = 10
 class Model(Protocol):
     """What is evaluated; ``packager.runtime.interpreter.LoadedModel`` is one."""
 
-    def run(self, samples: Floats) -> Floats:
-        """(N, ...) in, (N, ...) out."""
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """(N, ...) of every input in, (N, ...) of every output out."""
         ...
 
-    def time_invocations(self, sample: Floats, *, runs: int, warm_up: int) -> list[float]:
+    def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
         """Milliseconds of single runs."""
         ...
 
@@ -42,7 +43,7 @@ class Evaluation:
         classes: The metric of each class, NaN where no sample is of it; empty where the task has no classes.
         scores: (N, ...) float64, a row a sample.
         margin: (N,) float32, how clear each answer was.
-        spread: Highest minus lowest finite output over all samples.
+        spread: Of each output, highest minus lowest finite value over all samples.
         useless: For how many samples the model gave NaN or an infinity.
     """
 
@@ -50,7 +51,7 @@ class Evaluation:
     classes: tuple[float, ...]
     scores: Scores
     margin: Floats
-    spread: float
+    spread: tuple[float, ...]
     useless: int
 
 
@@ -64,21 +65,44 @@ def evaluate(model: Model, task: Task, advance: Callable[[int], None]) -> Evalua
     """
     scores: list[Scores] = []
     margin: list[Floats] = []
-    low, high, useless = np.inf, -np.inf, 0
+    spans: list[_Span] = []
+    useless = 0
     for start in range(0, len(task), _BLOCK):
         positions = range(start, min(start + _BLOCK, len(task)))
-        output = model.run(task.inputs(positions))
-        scores.append(task.score((output,), positions))
-        margin.append(task.margin((output,)))
-        finite = np.isfinite(output)
-        useless += int((~finite.reshape(len(positions), -1).all(axis=1)).sum())
-        low = min(low, float(output.min(initial=np.inf, where=finite)))
-        high = max(high, float(output.max(initial=-np.inf, where=finite)))
+        outputs = model.run(task.inputs(positions))
+        scores.append(task.score(outputs, positions))
+        margin.append(task.margin(outputs))
+        spans = spans or [_Span() for _ in outputs]
+        is_useful = [span.widen(output) for span, output in zip(spans, outputs, strict=True)]
+        useless += int((~np.logical_and.reduce(is_useful)).sum())
         advance(len(positions))
-    return conclude(task, np.concatenate(scores), np.concatenate(margin), max(0.0, high - low), useless)
+    spread = tuple(span.width for span in spans)
+    return conclude(task, np.concatenate(scores), np.concatenate(margin), spread, useless)
 
 
-def conclude(task: Task, scores: Scores, margin: Floats, spread: float, useless: int) -> Evaluation:
+class _Span:
+    """The finite values that an output had so far."""
+
+    def __init__(self) -> None:
+        self._low, self._high = np.inf, -np.inf
+
+    def widen(self, output: Array) -> npt.NDArray[np.bool_]:
+        """Look at (N, ...) values; (N,) whether all of a sample's are finite."""
+        is_finite = np.asarray(np.isfinite(output))
+        values = output.astype(np.float64, copy=False)
+        self._low = min(self._low, float(values.min(initial=np.inf, where=is_finite)))
+        self._high = max(self._high, float(values.max(initial=-np.inf, where=is_finite)))
+        return np.asarray(is_finite.reshape(len(output), -1).all(axis=1))
+
+    @property
+    def width(self) -> float:
+        """Highest less lowest; 0 when there was none."""
+        return max(0.0, self._high - self._low)
+
+
+def conclude(
+    task: Task, scores: Scores, margin: Floats, spread: tuple[float, ...], useless: int
+) -> Evaluation:
     """The metrics that follow from scores."""
     return Evaluation(
         value=point_estimate(task, scores),
@@ -92,5 +116,5 @@ def conclude(task: Task, scores: Scores, margin: Floats, spread: float, useless:
 
 def measure_latency_ms(model: Model, task: Task) -> float:
     """Median of single invocations on this machine, one thread, after warm-up, in ms."""
-    (sample,) = task.inputs(range(1))
+    sample = [values[0] for values in task.inputs(range(1))]
     return statistics.median(model.time_invocations(sample, runs=LATENCY_RUNS, warm_up=LATENCY_WARM_UP))

@@ -3,7 +3,7 @@
 Guarantees: the same evaluation gives the same samples, and the same arrays the same bytes (``numpy.savez`` stores
 members with the ZIP epoch as their time; a test holds it to that).
 
-Tolerances are shares of the spread of the scores (highest minus lowest over the evaluation set). Boards run other
+Tolerances are shares of an output's spread (highest minus lowest over the evaluation set). Boards run other
 kernels than the packager's machine: other vector widths and summation orders, and other rounding when integers are
 scaled back. Largest differences measured on the digits model:
 
@@ -21,6 +21,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,26 +44,34 @@ TOLERANCE_SHARE: dict[Precision, float] = {
 
 @dataclass(frozen=True)
 class GoldenChoice:
-    """Which images are golden (positions in the evaluation set), and the tolerance per variant name."""
+    """Which samples are golden (positions in the evaluation set), and the tolerance per variant name."""
 
     positions: tuple[int, ...]
     tolerance: dict[str, Tolerance]
 
 
 def choose_golden(
-    classes: npt.NDArray[np.int64], variants: Mapping[str, tuple[Precision, Evaluation]]
+    classes: npt.NDArray[np.int64],
+    variants: Mapping[str, tuple[Precision, Evaluation]],
+    outputs: Sequence[str],
 ) -> GoldenChoice:
     """Choose golden samples: spread over the classes, and clear enough that rounding cannot turn their answer.
 
     A sample is clear when, for every variant, its best score leads by more than twice the tolerance: then outputs
     within the tolerance have the same best class, and full agreement may be asked for. Where too few are clear,
-    the clearest are taken and less agreement is asked for.
+    the clearest are taken and less agreement is asked for. Of a task without a best class none is asked for.
 
     Args:
         classes: (N,) kind of each evaluation sample.
         variants: Variant name to its precision and evaluation.
+        outputs: Names of the model's outputs, in its order.
     """
-    allowed = {name: TOLERANCE_SHARE[kind] * found.spread for name, (kind, found) in variants.items()}
+    limits = {
+        name: [TOLERANCE_SHARE[kind] * spread for spread in found.spread]
+        for name, (kind, found) in variants.items()
+    }
+    allowed = {name: one[0] for name, one in limits.items()}
+    has_best = {name: bool(np.isfinite(found.margin).any()) for name, (_, found) in variants.items()}
     clear = {name: found.margin > 2 * allowed[name] for name, (_, found) in variants.items()}
     clear_for_all = np.logical_and.reduce(list(clear.values()))
     wanted = min(SAMPLES, len(classes))
@@ -80,7 +89,11 @@ def choose_golden(
     return GoldenChoice(
         positions=tuple(positions),
         tolerance={
-            name: Tolerance(max_abs_error=allowed[name], min_top1_agreement=float(clear[name][chosen].mean()))
+            name: Tolerance(
+                max_abs_error=allowed[name],
+                min_top1_agreement=float(clear[name][chosen].mean()) if has_best[name] else 0.0,
+                outputs=dict(zip(outputs[1:], limits[name][1:], strict=True)),
+            )
             for name in variants
         },
     )
@@ -99,21 +112,19 @@ def _spread(classes: npt.NDArray[np.int64], candidates: npt.NDArray[np.intp], wa
 
 
 def encode_golden(
-    input_name: str,
-    inputs: npt.NDArray[np.float32],
-    output_name: str,
-    expected: Sequence[tuple[str, npt.NDArray[np.float32]]],
+    inputs: Mapping[str, npt.NDArray[Any]], expected: Sequence[tuple[str, Mapping[str, npt.NDArray[Any]]]]
 ) -> bytes:
     """Store golden inputs and outputs as an uncompressed .npz.
 
     Args:
-        input_name: Name of the model's input.
-        inputs: (samples, H, W, C) float32.
-        output_name: Name of the model's output.
-        expected: Variant name and its (samples, classes) float32 real outputs.
+        inputs: Name of each input to (samples, ...) in the manifest's dtype.
+        expected: Variant name, and name of each output to (samples, ...); stored as float32.
     """
-    arrays = {f"input.{input_name}": inputs}
-    arrays |= {f"expected.{variant}.{output_name}": outputs for variant, outputs in expected}
+    arrays = {f"input.{name}": values for name, values in inputs.items()}
+    for variant, outputs in expected:
+        arrays |= {
+            f"expected.{variant}.{name}": values.astype(np.float32) for name, values in outputs.items()
+        }
     sink = io.BytesIO()
     np.savez(sink, allow_pickle=False, **arrays)
     return sink.getvalue()

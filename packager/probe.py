@@ -10,26 +10,50 @@ from __future__ import annotations
 import sys
 
 import msgspec
-import numpy as np
 
 from contract.errors import RuntimeLoadError
 from contract.profile import DelegateName
-from packager.description import ProbeAnswer
+from packager.description import ProbeAnswer, SignatureDescription, TensorDescription
 from packager.normalize.rewrite import needs_normalizing
 from packager.runtime.flatbuffer import describe
 from packager.runtime.interpreter import LoadedModel
 
 
 def probe(content: bytes) -> ProbeAnswer:
-    """Load a model without delegates, run it on zeros when it has one input, and describe it."""
+    """Load a model without delegates, run it on zeros, and describe it."""
     try:
         model = LoadedModel(content, DelegateName.NONE)
         description = describe(content)
-        if all(len(signature.inputs) == 1 for signature in description.signatures.values()):
-            model.run(np.zeros((1, *model.input_shape[1:]), dtype=np.float32))
+        shapes = [found.shape[1:] for found in model.run(model.zeros())]
+        settled = {key: _settle(found, shapes) for key, found in description.signatures.items()}
     except RuntimeLoadError as error:
         return ProbeAnswer(refused=str(error))
+    description = msgspec.structs.replace(description, signatures=settled)
     return ProbeAnswer(description=description, is_normal=not needs_normalizing(content))
+
+
+def _settle(signature: SignatureDescription, shapes: list[tuple[int, ...]]) -> SignatureDescription:
+    """The signature with the shapes that outputs turned out to have, where the file leaves them open."""
+    if len(shapes) != len(signature.outputs):
+        return signature
+    outputs = tuple(_settled(output, shape) for output, shape in zip(signature.outputs, shapes, strict=True))
+    return msgspec.structs.replace(signature, outputs=outputs)
+
+
+def _settled(output: TensorDescription, sample: tuple[int, ...]) -> TensorDescription:
+    """An output with its free dimensions filled in.
+
+    Args:
+        output: What the file says.
+        sample: Shape of one sample; it has a leading dimension only where that is not the batch of 1.
+    """
+    first = output.shape[0] if output.shape[:1] in {(1,), (-1,)} else 1
+    found = sample if len(sample) == len(output.shape) else (first, *sample)
+    if len(found) != len(output.shape) or any(
+        said not in {-1, size} for said, size in zip(output.shape, found, strict=True)
+    ):
+        raise RuntimeLoadError(f"output {output.name} should have shape {output.shape} and has {found}")
+    return msgspec.structs.replace(output, shape=found)
 
 
 if __name__ == "__main__":

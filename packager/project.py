@@ -35,6 +35,7 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     Attributes:
         model: Float model.
+        task: What it is for, which decides how samples are read and what is measured.
         name: Model name.
         version: SemVer version of the release.
         profiles: Boards to pack for.
@@ -58,6 +59,7 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     model: str = ""
+    task: str = "classification"
     name: str = ""
     version: str = ""
     profiles: tuple[str, ...] = ()
@@ -85,9 +87,11 @@ class ProjectFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         pack: What to pack, and how.
+        task_options: Options of the task, which each task has its own of; see ``docs/reference/tasks.md``.
     """
 
     pack: PackTable = PackTable()
+    task_options: dict[str, Any] = {}
 
 
 REQUIRED = {
@@ -107,10 +111,12 @@ class Project:
 
     Attributes:
         pack: The table; paths in it are absolute.
+        task_options: As they stand in the file.
         path: The file; None for none.
     """
 
     pack: PackTable = field(default_factory=PackTable)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None
 
 
@@ -136,10 +142,11 @@ def load_project(path: Path) -> Project:
         raise ConfigError(f"project file {path} cannot be read: {error.strerror}") from error
     if len(content) > _MAX_BYTES:
         raise ConfigError(f"project file {path} is larger than {_MAX_BYTES} bytes")
-    table = parse_project(content, str(path)).pack
+    found = parse_project(content, str(path))
+    table = found.pack
     folder = path.resolve().parent
     placed = {key: str(folder / getattr(table, key)) for key in _PATHS if getattr(table, key)}
-    return Project(msgspec.structs.replace(table, **placed), path)
+    return Project(msgspec.structs.replace(table, **placed), found.task_options, path)
 
 
 def parse_project(content: bytes, where: str = FILE_NAME) -> ProjectFile:

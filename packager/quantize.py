@@ -19,15 +19,15 @@ import numpy.typing as npt
 
 from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import Precision
-from packager.description import Source
+from packager.description import Source, whole_shape
 from packager.lanes import lane_count, work_in_lanes
 from packager.quiet import native_output_hidden
 from packager.runtime.ranges import RangeReader, is_plain
 from packager.selective import lost_share
 
 _log = logging.getLogger(__name__)
-Floats = npt.NDArray[np.float32]
-Feed = Mapping[str, npt.NDArray[Any]]
+Array = npt.NDArray[Any]
+Feed = Mapping[str, Array]
 _Found = dict[str, dict[str, Any]]
 """Tensor name to ``min`` and ``max``, as the quantizer keeps them."""
 _PILOT = 2  # samples; the second is the first that is averaged
@@ -100,14 +100,14 @@ class Ranges:
     values: Any
 
 
-def calibrate(content: bytes, precision: Precision, source: Source, calibration: Floats) -> Ranges:
+def calibrate(content: bytes, precision: Precision, source: Source, calibration: Sequence[Array]) -> Ranges:
     """Run the float model over the calibration inputs and keep the range of every tensor.
 
     Args:
         content: The float .tflite file.
         precision: What is to be made; not float32.
-        source: Its signature and input.
-        calibration: (N, ...) float32 inputs; only static precisions look at them.
+        source: Its signature and inputs.
+        calibration: (N, ...) of every input, N 0 or more; only static precisions look at them.
 
     Raises:
         RejectedError: The quantizer cannot do it with this model.
@@ -210,14 +210,14 @@ def quantize(content: bytes, precision: Precision, ranges: Ranges, floats: Seque
     return bytes(made.quantized_model)
 
 
-def compare_tensors(content: bytes, made: bytes, source: Source, inputs: Floats) -> dict[str, float]:
+def compare_tensors(content: bytes, made: bytes, source: Source, inputs: Sequence[Array]) -> dict[str, float]:
     """How much of each tensor a quantized model loses.
 
     Args:
         content: The float .tflite file.
         made: What was quantized from it.
-        source: Its signature and input.
-        inputs: (N, ...) float32, a few inputs to run both models on.
+        source: Its signature and inputs.
+        inputs: (N, ...) of every input, a few samples to run both models on.
 
     Returns:
         Tensor name to ``lost_share``, averaged over the inputs; constants are in it too.
@@ -242,8 +242,14 @@ def compare_tensors(content: bytes, made: bytes, source: Source, inputs: Floats)
         return {name: float(values[metric.value]) for name, values in found.get_all_tensor_results().items()}
 
 
-def _feed(source: Source, inputs: Floats) -> dict[str, list[dict[str, Floats]]]:
-    return {source.signature: [{source.input.name: sample[np.newaxis]} for sample in inputs]}
+def _feed(source: Source, inputs: Sequence[Array]) -> dict[str, list[dict[str, Array]]]:
+    specs = source.inputs
+    return {
+        source.signature: [
+            {spec.name: values.reshape(whole_shape(spec)) for spec, values in zip(specs, sample, strict=True)}
+            for sample in zip(*inputs, strict=True)
+        ]
+    }
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ def encode_run(run: Run) -> bytes:
     """As an uncompressed .npz."""
     found = run.evaluation
     sink = io.BytesIO()
-    numbers = np.array([found.spread, found.useless, run.latency_ms_p50], dtype=np.float64)
+    numbers = np.array([found.useless, run.latency_ms_p50, *found.spread], dtype=np.float64)
     np.savez(sink, allow_pickle=False, scores=found.scores, margin=found.margin, numbers=numbers)
     return sink.getvalue()
 
@@ -34,6 +34,6 @@ def encode_run(run: Run) -> bytes:
 def decode_run(content: bytes, task: Task) -> Run:
     """Read back what was stored of the same task."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        spread, useless, latency = (float(number) for number in arrays["numbers"])
-        evaluation = conclude(task, arrays["scores"], arrays["margin"], spread, int(useless))
+        useless, latency, *spread = (float(number) for number in arrays["numbers"])
+        evaluation = conclude(task, arrays["scores"], arrays["margin"], tuple(spread), int(useless))
     return Run(evaluation, latency)

@@ -14,12 +14,11 @@ from typing import Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from contract.errors import RejectedError, RuntimeLoadError
-from contract.manifest import ImagePreprocessing
 from contract.profile import DelegateName, Precision
 from packager.cache import Stages, processor_kind, stage_key
+from packager.description import sample_shape
 from packager.evaluate import Evaluation, evaluate, measure_latency_ms
 from packager.gate import Measurement
 from packager.plan import Rung
@@ -37,9 +36,9 @@ from packager.runtime.graph import read_graph
 from packager.runtime.interpreter import LoadedModel
 from packager.selective import Blame, rank, read_steps
 from packager.sources.tflite import SourceModel
-from packager.tasks.task import Inputs, Task
+from packager.tasks.kind import Presentation
+from packager.tasks.task import Array, Inputs, Task
 
-Floats = npt.NDArray[np.float32]
 _RANKING_SAMPLES = 16
 """Ranges of errors settle within a few samples; each takes two interpreters that keep every tensor."""
 
@@ -68,15 +67,13 @@ class Material:
         model: The float model.
         task: Its evaluation samples and how they are scored.
         calibration: What static precisions learn ranges from; None where no precision needs it.
-        preprocessing: From an image to the model's input.
-        labels: Class names; empty for none.
+        presentation: What the manifest says of the task.
     """
 
     model: SourceModel
     task: Task
     calibration: Inputs | None
-    preprocessing: ImagePreprocessing
-    labels: tuple[str, ...]
+    presentation: Presentation
 
 
 @dataclass(frozen=True)
@@ -143,11 +140,11 @@ class Workshop:
             )
         return quantize(model.content, precision, self._ranges[precision], rung.floats)
 
-    def _calibration_inputs(self) -> Floats:
+    def _calibration_inputs(self) -> tuple[Array, ...]:
         calibration = self._material.calibration
         if calibration is not None:
             return calibration.inputs(range(len(calibration)))
-        return np.empty((0, *self._material.model.source.image_shape), dtype=np.float32)
+        return tuple(np.empty((0, *sample_shape(spec))) for spec in self._material.model.source.inputs)
 
     def measure(self, rung: Rung) -> Measured | str:
         """How a rung does on its delegate, or why it cannot be made or run."""
@@ -164,7 +161,7 @@ class Workshop:
         task = self.task
         self._progress.start(f"measuring {rung.name}", len(task))
         key = stage_key(
-            "evaluated",
+            "measured",
             **self._origin,
             variant=hashlib.sha256(content).hexdigest(),
             delegate=rung.delegate,
@@ -199,8 +196,8 @@ class Workshop:
         assert isinstance(made, bytes)  # noqa: S101 - asked for measured rungs only
         self._progress.start(f"looking for what spoils {rung.name}", None)
         samples = self._material.calibration or self.task
-        inputs = samples.inputs(range(0, len(samples), max(1, len(samples) // _RANKING_SAMPLES)))
-        inputs = inputs[:_RANKING_SAMPLES]
+        every = range(0, len(samples), max(1, len(samples) // _RANKING_SAMPLES))
+        inputs = samples.inputs(every[:_RANKING_SAMPLES])
         key = stage_key(
             "compared", **self._origin, variant=hashlib.sha256(made).hexdigest(), inputs=_digest(inputs)
         )
@@ -208,12 +205,16 @@ class Workshop:
         errors = msgspec.json.decode(self._stages.run(key, compare), type=dict[str, float])
         return rank(read_steps(read_graph(model.content)), errors, rung.precision)
 
-    def outputs(self, rung: Rung, positions: Sequence[int]) -> Floats:
-        """(positions, ...) float32 real outputs of a rung that was measured."""
+    def outputs(self, rung: Rung, positions: Sequence[int]) -> tuple[Array, ...]:
+        """(positions, ...) of every output of a rung that was measured."""
         content = self.make(rung)
         assert isinstance(content, bytes)  # noqa: S101 - asked for shipped rungs only
         return LoadedModel(content, rung.delegate).run(self.task.inputs(positions))
 
 
-def _digest(values: Floats) -> str:
-    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
+def _digest(arrays: Sequence[Array]) -> str:
+    digest = hashlib.sha256()
+    for values in arrays:
+        digest.update(repr((values.shape, values.dtype.str)).encode())
+        digest.update(values.tobytes())
+    return digest.hexdigest()

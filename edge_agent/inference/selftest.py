@@ -104,11 +104,12 @@ def judge(
     worst = {name: _worst_of_samples(actual[name], expected[name]) for name in expected}
     faults: list[str] = []
     for name, errors in worst.items():
-        bad = np.flatnonzero(errors > tolerance.max_abs_error)
+        limit = tolerance.limit(name)
+        bad = np.flatnonzero(errors > limit)
         if bad.size:
             faults.append(
                 f"output {name!r}: {_name_samples(bad)} of {errors.size} off by up to {errors.max():.6g}, "
-                f"at most {tolerance.max_abs_error:g} is allowed"
+                f"at most {limit:g} is allowed"
             )
     first = next(iter(expected))
     hits = _best(actual[first]) == _best(expected[first])

@@ -5,8 +5,10 @@ Guarantees: a damaged file that crashes native code ends in an error and not in 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,16 +25,16 @@ from packager.lint.read import read_normal_facts
 from packager.lint.rules import Finding, lint
 from packager.lint.table import Severity
 from packager.normalize.process import normalize_model
-from packager.preprocess import Fitting, plan_preprocessing, to_inputs
-from packager.runtime.session import Session
+from packager.preprocess import Fitting, image_geometry, plan_preprocessing, to_inputs
+from packager.runtime.session import Port, Session
 from packager.sources.tflite import SourceModel, read_tflite
 from packager.tasks.task import Inputs
 
 _TIMEOUT_S = 600.0
 _LOOKED_AT = 16
 """Calibration inputs that the outputs' ranges are looked at over: mixed ranges differ by orders of magnitude."""
-_IMAGE_RANK = 4
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 
@@ -65,8 +67,9 @@ def lint_file(
         inputs = _load_inputs(facts.model, calibration, mean, std, fitting)
         # A model that does not load has no outputs to look at.
         normal = None if facts.model.refused else normalize_model(content, path.name)[0]
-        chosen = inputs[_spread(len(inputs))]
-        facts = _with_calibration(facts.model, normal, len(inputs), chosen, calibration)
+        facts = _with_calibration(
+            facts.model, normal, len(inputs), [inputs[_spread(len(inputs))]], calibration
+        )
     return lint(facts, profiles)
 
 
@@ -111,30 +114,21 @@ def _load_inputs(
     model: ModelFacts, folder: Path, mean: tuple[float, ...], std: tuple[float, ...], fitting: Fitting
 ) -> Floats:
     shapes = [border.shape for border in model.inputs]
-    if (
-        len(shapes) != 1
-        or len(shapes[0]) != _IMAGE_RANK
-        or min(shapes[0][1:]) < 1
-        or shapes[0][3] not in {1, 3}
-    ):
+    geometry = image_geometry(shapes[0]) if len(shapes) == 1 else None
+    if geometry is None:
         raise ConfigError(
             f"images cannot be fed to inputs of shape {', '.join(map(str, shapes))}",
             remedy="leave out --calibration",
         )
-    _, height, width, channels = shapes[0]
-    for option, values in (("--mean", mean), ("--std", std)):
-        if len(values) not in {1, channels}:
-            raise ConfigError(f"{option} has {len(values)} values, the model takes {channels} channels")
-    shape = height, width, channels
-    recipe = plan_preprocessing(shape, mean, std, fitting=fitting)
-    images = load_calibration(folder, shape, recipe if fitting.resize else None)
+    recipe = plan_preprocessing(geometry, mean, std, fitting=fitting)
+    images = load_calibration(folder, geometry.shape, recipe if fitting.resize else None)
     return to_inputs(images.pixels, recipe)
 
 
 def _with_calibration(
-    model: ModelFacts, content: bytes | None, samples: int, chosen: Floats, folder: Path
+    model: ModelFacts, content: bytes | None, samples: int, chosen: Sequence[Array], folder: Path
 ) -> Facts:
-    is_constant = bool(chosen.size) and bool((chosen == chosen.flat[0]).all())
+    is_constant = samples > 0 and all(bool((values == values.flat[0]).all()) for values in chosen)
     classes = (
         sorted({file.folder for file in list_images(folder, "calibration")} - {""}) if folder.is_dir() else []
     )
@@ -150,22 +144,25 @@ def _spread(samples: int) -> range:
     return range(0, samples, max(1, samples // _LOOKED_AT))[:_LOOKED_AT]
 
 
-def read_columns(content: bytes, outputs: Sequence[Border], inputs: Floats) -> tuple[Columns, ...]:
+def read_columns(content: bytes, outputs: Sequence[Border], inputs: Sequence[Array]) -> tuple[Columns, ...]:
     """Run some inputs and see how far each column of each real output goes.
 
     Args:
         content: A normalised model.
         outputs: Its outputs, in the order of the graph.
-        inputs: (N, ...) float32 real values.
+        inputs: (N, ...) of every input, in the order of the graph.
 
     Raises:
         ManifestError: The model does not run with them.
     """
     try:
         session = Session(content, is_fast=True)
-        if len(session.inputs) != 1 or session.inputs[0].dtype != np.float32:
-            return ()
-        rows = [session.run([sample[np.newaxis]]) for sample in inputs]
+        rows = [
+            session.run(
+                [_as_stored(values, port) for port, values in zip(session.inputs, sample, strict=True)]
+            )
+            for sample in zip(*inputs, strict=True)
+        ]
     except RuntimeLoadError as error:
         raise ManifestError(str(error)) from error
     found = (
@@ -173,6 +170,12 @@ def read_columns(content: bytes, outputs: Sequence[Border], inputs: Floats) -> t
         for output, arrays in zip(outputs, zip(*rows, strict=True), strict=True)
     )
     return tuple(one for one in found if one is not None)
+
+
+def _as_stored(values: Array, port: Port) -> Array:
+    stored = values.astype(port.dtype, copy=False)
+    # Values of another size are left as they are: the runtime refuses them.
+    return stored.reshape(port.shape) if values.size == math.prod(port.shape) else stored
 
 
 def _columns(output: Border, arrays: Sequence[npt.NDArray[np.float32]]) -> Columns | None:

@@ -125,12 +125,19 @@ def _operator_name(code: Any) -> str:
 def _describe_signature(model: Any, signature: Any) -> tuple[str, SignatureDescription]:
     graph = model.Subgraphs(signature.SubgraphIndex())
     described = SignatureDescription(
-        inputs=tuple(_describe_tensor(graph, signature.Inputs(i)) for i in range(signature.InputsLength())),
-        outputs=tuple(
-            _describe_tensor(graph, signature.Outputs(i)) for i in range(signature.OutputsLength())
-        ),
+        inputs=_describe_border(graph, signature, "Inputs"),
+        outputs=_describe_border(graph, signature, "Outputs"),
     )
     return _text(signature.SignatureKey()), described
+
+
+def _describe_border(graph: Any, signature: Any, which: str) -> tuple[TensorDescription, ...]:
+    """In the order of the graph, which is the one that runtimes have; signatures have another, by name."""
+    read = getattr(signature, which)
+    entries = [read(i) for i in range(getattr(signature, which + "Length")())]
+    places = {index: place for place, index in enumerate(_indices(graph, which))}
+    entries.sort(key=lambda entry: places.get(int(entry.TensorIndex()), len(places)))
+    return tuple(_describe_tensor(graph, entry) for entry in entries)
 
 
 def _describe_tensor(graph: Any, entry: Any) -> TensorDescription:

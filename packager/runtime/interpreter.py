@@ -7,6 +7,7 @@ Does not catch crashes: bytes that nobody vouches for are run in a child process
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from contract.errors import RuntimeLoadError
 from contract.profile import DelegateName
 from packager.quiet import native_output_hidden
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
 _RESOLVERS = {
@@ -29,7 +31,7 @@ class LoadedModel:
     """A model in an interpreter of its own."""
 
     def __init__(self, content: bytes, delegate: DelegateName) -> None:
-        """Load a model with one input and one output.
+        """Load a model.
 
         Args:
             content: The .tflite file.
@@ -48,50 +50,54 @@ class LoadedModel:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise RuntimeLoadError(f"LiteRT does not load the model: {_first_line(error)}") from error
-        self._input = _Border(self._interpreter.get_input_details()[0])
-        self._output = _Border(self._interpreter.get_output_details()[0])
+        self._inputs = [_Border(details) for details in self._interpreter.get_input_details()]
+        self._outputs = [_Border(details) for details in self._interpreter.get_output_details()]
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of the input with its batch dimension, free dimensions as 1."""
-        return self._input.shape
+    def zeros(self) -> tuple[Array, ...]:
+        """One sample of every input, all zeros: (1, ...) each."""
+        return tuple(np.zeros((1, *border.sample_shape), border.real_dtype) for border in self._inputs)
 
-    def run(self, samples: Floats) -> Floats:
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
         """Run samples one after another.
 
         Args:
-            samples: (N, ...) real values, the model's input without its batch dimension.
+            inputs: Of every input in the graph's order, (N, ...) without the batch dimension: real values for float
+                and quantized inputs, else the input's own type.
 
         Returns:
-            (N, ...) real values of the output without its batch dimension.
+            Of every output in the graph's order, (N, ...) without the batch dimension: float32 real values of float
+            and quantized outputs, else the output's own type.
 
         Raises:
             RuntimeLoadError: LiteRT fails while it runs.
         """
-        stored = self._input.quantize(samples)
-        interpreter, source, sink = self._interpreter, self._input.index, self._output.index
-        results = np.empty((len(samples), *self._output.shape[1:]), dtype=self._output.dtype)
+        stored = [border.store(values) for border, values in zip(self._inputs, inputs, strict=True)]
+        rows: list[list[Array]] = [[] for _ in self._outputs]
+        interpreter = self._interpreter
         try:
-            for position in range(len(stored)):
-                interpreter.set_tensor(source, stored[position : position + 1])
+            for position in range(len(stored[0])):
+                for border, values in zip(self._inputs, stored, strict=True):
+                    interpreter.set_tensor(border.index, values[position].reshape(border.shape))
                 interpreter.invoke()
-                results[position] = interpreter.get_tensor(sink)[0]
+                for border, row in zip(self._outputs, rows, strict=True):
+                    row.append(interpreter.get_tensor(border.index))
+            return tuple(border.read(row) for border, row in zip(self._outputs, rows, strict=True))
         except (ValueError, RuntimeError) as error:
             raise RuntimeLoadError(f"LiteRT does not run the model: {_first_line(error)}") from error
-        return self._output.dequantize(results)
 
-    def time_invocations(self, sample: Floats, *, runs: int, warm_up: int) -> list[float]:
+    def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
         """Time single invocations, without copying tensors.
 
         Args:
-            sample: Real values of one input without its batch dimension.
+            sample: One sample of every input, without the batch dimension.
             runs: How many are timed.
             warm_up: How many run before.
 
         Returns:
             Milliseconds of each run.
         """
-        self._interpreter.set_tensor(self._input.index, self._input.quantize(sample[np.newaxis]))
+        for border, values in zip(self._inputs, sample, strict=True):
+            self._interpreter.set_tensor(border.index, border.store(values).reshape(border.shape))
         invoke, milliseconds = self._interpreter.invoke, []
         for _ in range(warm_up):
             invoke()
@@ -103,7 +109,7 @@ class LoadedModel:
 
 
 class _Border:
-    """The input or output tensor: its place, its type, and the affine map to real values."""
+    """An input or output tensor: its place, its type, and the affine map to real values."""
 
     def __init__(self, details: dict[str, Any]) -> None:
         self.index: int = details["index"]
@@ -113,18 +119,37 @@ class _Border:
         self._scale = np.float32(scale)
         self._zero_point = np.float32(zero_point)
 
-    def quantize(self, values: Floats) -> npt.NDArray[Any]:
-        """Real values as the tensor stores them: value / scale + zero point, rounded to even, clipped."""
-        if self.dtype.kind == "f":
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """Without the leading batch dimension of 1, if there is one."""
+        return self.shape[1:] if self.shape[:1] == (1,) else self.shape
+
+    @property
+    def is_real(self) -> bool:
+        """Whether it holds floats, or integers that stand for them."""
+        return self.dtype.kind == "f" or bool(self._scale)
+
+    @property
+    def real_dtype(self) -> np.dtype[Any]:
+        """Type of the values that come in and go out."""
+        return np.dtype(np.float32) if self.is_real else self.dtype
+
+    def store(self, values: Array) -> Array:
+        """Values as the tensor stores them: real ones / scale + zero point, rounded to even, clipped."""
+        if self.dtype.kind == "f" or not self.is_real:
             return values.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)
         steps = np.rint(values / self._scale) + self._zero_point
-        stored: npt.NDArray[Any] = np.clip(steps, limits.min, limits.max).astype(self.dtype)
+        stored: Array = np.clip(steps, limits.min, limits.max).astype(self.dtype)
         return stored
 
-    def dequantize(self, stored: npt.NDArray[Any]) -> Floats:
-        """Stored values as real ones: (stored - zero point) * scale, float32."""
-        real = stored.astype(np.float32)
+    def read(self, rows: Sequence[Array]) -> Array:
+        """Outputs of all samples, (N, ...): real values where they are, (stored - zero point) * scale."""
+        stored = np.stack(rows) if rows else np.empty((0, *self.shape), self.dtype)
+        stored = stored[:, 0] if stored.shape[1:2] == (1,) else stored
+        if not self.is_real:
+            return stored
+        real: Floats = stored.astype(np.float32)
         return real if self.dtype.kind == "f" else (real - self._zero_point) * self._scale
 
 

@@ -8,9 +8,10 @@ kept by content: the same source, converter and programs give the kept bytes bac
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -67,11 +68,11 @@ class Conversion:
         worst = max(self.agreement, key=lambda one: one.error / one.limit)
         return f"converted with {tools}; {inputs}; {worst.describe()}"
 
-    def check_on(self, inputs: npt.NDArray[np.float32], listener: Listener) -> Conversion:
+    def check_on(self, inputs: Mapping[str, npt.NDArray[Any]], listener: Listener) -> Conversion:
         """Compare on real inputs, too.
 
         Args:
-            inputs: (N, ...) of the only input, without its batch dimension; up to 16 of them are used.
+            inputs: Name to (N, ...) of every input, without its batch dimension; up to 16 samples are used.
             listener: Told what is going on.
 
         Returns:
@@ -80,9 +81,14 @@ class Conversion:
         Raises:
             ManifestError: An output does not agree, or the source is another by now.
         """
-        (border,) = self.answer.inputs  # more are refused before there are inputs (packager.description)
-        picked = np.linspace(0, len(inputs) - 1, min(len(inputs), _GIVEN_SAMPLES)).astype(int)
-        given = {border.name: inputs[picked][:, np.newaxis].astype(border.dtype)}
+        samples = len(next(iter(inputs.values())))
+        picked = np.linspace(0, samples - 1, min(samples, _GIVEN_SAMPLES)).astype(int)
+        given = {
+            border.name: inputs[border.name][picked]
+            .reshape(len(picked), *(max(1, size) for size in border.shape))
+            .astype(border.dtype)
+            for border in self.answer.inputs
+        }
         listener.start(f"comparing with {self.converter.title}", None)
         with workplace(self.source, self.converter) as work:
             if work.source_sha256 != self.source_sha256:

@@ -5,10 +5,11 @@ Guarantees: a .tflite file starts no converter and needs none of what converters
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from packager.sources.conversion import Listener, convert
@@ -41,16 +42,22 @@ def load_source(path: Path, listener: Listener) -> SourceModel:
 
 
 def check_on_calibration(
-    model: SourceModel, inputs: npt.NDArray[np.float32], listener: Listener
+    model: SourceModel, inputs: Sequence[npt.NDArray[Any]], listener: Listener
 ) -> SourceModel:
     """Compare a converted model with its source on real inputs; others are given back as they are.
+
+    Args:
+        model: The model.
+        inputs: (N, ...) of every input, without its batch dimension.
+        listener: Told what is going on.
 
     Raises:
         ManifestError: They do not agree.
     """
-    if model.conversion is None or not len(inputs):
+    if model.conversion is None or not len(inputs[0]):
         return model
-    return replace(model, conversion=model.conversion.check_on(inputs, listener))
+    named = {spec.name: values for spec, values in zip(model.source.inputs, inputs, strict=True)}
+    return replace(model, conversion=model.conversion.check_on(named, listener))
 
 
 def _converter(kind: Format, path: Path) -> Converter:

@@ -7,15 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from contract.manifest import ImagePreprocessing
+from contract.manifest import ClassificationPostprocessing, ImagePreprocessing, Task
+from contract.tensor import DType
+from packager.calibration import load_calibration
+from packager.description import Source
 from packager.images import ImageSet
-from packager.preprocess import to_inputs
-from packager.tasks.labelled_images import LabelledImages
-from packager.tasks.task import Counts, Floats, Scores
+from packager.preprocess import image_geometry, plan_preprocessing, to_inputs
+from packager.tasks.kind import DataRequest, Kind, Loaded, NoOptions, Presentation
+from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
+from packager.tasks.task import Array, Counts, Floats, Scores
 
 METRIC = "accuracy"
 
@@ -46,9 +51,9 @@ class CalibrationImages:
         """Number of images."""
         return len(self.images.folders)
 
-    def inputs(self, positions: Sequence[int]) -> Floats:
-        """(positions, H, W, C) float32."""
-        return to_inputs(self.images.pixels[list(positions)], self.preprocessing)
+    def inputs(self, positions: Sequence[int]) -> tuple[Floats]:
+        """(positions, *preprocessing.shape) float32."""
+        return (to_inputs(self.images.pixels[list(positions)], self.preprocessing),)
 
 
 @dataclass(frozen=True)
@@ -104,11 +109,11 @@ class Classification:
         """Number of images."""
         return len(self.samples.classes)
 
-    def inputs(self, positions: Sequence[int]) -> Floats:
-        """(positions, H, W, C) float32."""
-        return to_inputs(self.samples.images.pixels[list(positions)], self.preprocessing)
+    def inputs(self, positions: Sequence[int]) -> tuple[Floats]:
+        """(positions, *preprocessing.shape) float32."""
+        return (to_inputs(self.samples.images.pixels[list(positions)], self.preprocessing),)
 
-    def score(self, outputs: Sequence[Floats], positions: Sequence[int]) -> Scores:
+    def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions,) 1 where the best of (positions, classes) scores is the true class; else, or not finite, 0."""
         (scores,) = outputs
         is_finite = np.isfinite(scores).all(axis=1)
@@ -116,7 +121,7 @@ class Classification:
         right: Scores = np.logical_and(is_finite, is_right).astype(np.float64)
         return right
 
-    def margin(self, outputs: Sequence[Floats]) -> Floats:
+    def margin(self, outputs: Sequence[Array]) -> Floats:
         """(positions,) distance of the best score to the second; 0 where one is not finite."""
         (scores,) = outputs
         is_finite = np.isfinite(scores).all(axis=1, keepdims=True)
@@ -136,3 +141,56 @@ class Classification:
         share: npt.NDArray[np.float64] = np.full(self.count, np.nan)
         np.divide(right, of_class, out=share, where=of_class > 0)
         return share
+
+
+def _border_faults(source: Source, _: Any) -> list[str]:
+    faults = [
+        f"{len(specs)} {what}s, one is possible"
+        for what, specs in (("input", source.inputs), ("output", source.outputs))
+        if len(specs) != 1
+    ]
+    if faults:
+        return faults
+    (image,), (scores,) = source.inputs, source.outputs
+    faults = [
+        f"{what} {spec.name} is {spec.dtype.value}, not {DType.FLOAT32.value}"
+        for what, spec in (("input", image), ("output", scores))
+        if spec.dtype is not DType.FLOAT32
+    ]
+    if image_geometry(image.shape) is None:
+        faults.append(f"input {image.name} has shape {image.shape}, not (1, H, W, C) with 1 or 3 channels")
+    if len(scores.shape) != 2 or scores.shape[0] not in {1, -1} or scores.shape[1] < 2:
+        faults.append(f"output {scores.name} has shape {scores.shape}, not (1, classes)")
+    return faults
+
+
+def _load(request: DataRequest) -> Loaded:
+    source, fitting = request.source, request.fitting
+    geometry, classes = image_geometry(source.inputs[0].shape), source.outputs[0].shape[-1]
+    assert geometry is not None  # noqa: S101 - checked by _border_faults
+    preprocessing = plan_preprocessing(geometry, request.mean, request.std, fitting=fitting)
+    recipe = preprocessing if fitting.resize else None
+    labels = load_labels(request.labels, classes) if request.labels else ()
+    samples = load_labelled_images(request.evaluation, geometry.shape, classes, labels, recipe)
+    calibration = (
+        load_calibration(request.calibration, geometry.shape, recipe) if request.calibration else None
+    )
+    return Loaded(
+        task=Classification(samples, preprocessing, classes),
+        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
+        presentation=Presentation(
+            task=Task.CLASSIFICATION,
+            preprocessing=preprocessing,
+            postprocessing=ClassificationPostprocessing(softmax=not source.gives_probabilities),
+            labels=labels,
+        ),
+    )
+
+
+KIND = Kind(
+    name="classification",
+    wants="one float32 image (1, H, W, C) in, one row of float32 scores (1, classes) out",
+    options=NoOptions,
+    borders=_border_faults,
+    load=_load,
+)

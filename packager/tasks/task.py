@@ -12,11 +12,12 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 """(N, ...): row by row what the metric is computed from. Classification: (N,), 1 for right and 0 for wrong;
@@ -47,8 +48,13 @@ class Inputs(Protocol):
         """Number of samples."""
         ...
 
-    def inputs(self, positions: Sequence[int]) -> Floats:
-        """The model's input for these samples, (positions, ...) float32 real values without a batch dimension."""
+    def inputs(self, positions: Sequence[int]) -> tuple[Array, ...]:
+        """What the model is fed with for these samples.
+
+        Returns:
+            One array per input of the model, in its order, (positions, ...) without a batch dimension: float32 real
+            values for float inputs, the input's own type for integers.
+        """
         ...
 
 
@@ -78,12 +84,12 @@ class Task(Inputs, Protocol):
         """(N,) which kind each sample is of; golden samples are spread over the kinds. All 0 where there are none."""
         ...
 
-    def score(self, outputs: Sequence[Floats], positions: Sequence[int]) -> Scores:
+    def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """Judge outputs.
 
         Args:
-            outputs: One array per output of the model, (positions, ...) float32 real values; may hold NaN and
-                infinities, which count as wrong.
+            outputs: One array per output of the model, in its order, (positions, ...): float32 real values, which may
+                hold NaN and infinities, which count as wrong; integers as they are.
             positions: Which samples they are for.
 
         Returns:
@@ -91,10 +97,10 @@ class Task(Inputs, Protocol):
         """
         ...
 
-    def margin(self, outputs: Sequence[Floats]) -> Floats:
-        """(positions,) float32: by how much an output may move before the answer changes, at least half as far.
+    def margin(self, outputs: Sequence[Array]) -> Floats:
+        """(positions,) float32: by how much the first output may move before its best class changes, or half as far.
 
-        Classification: the best score's lead. Infinite where a task has no such point.
+        Classification: the best score's lead. Infinite where a task has no best class.
         """
         ...
 

@@ -18,7 +18,7 @@ from packager.evaluate import Evaluation
 from packager.gate import Measurement, Reference
 from packager.images import ImageSet
 from packager.plan import ProfilePlan, Rung
-from packager.preprocess import plan_preprocessing
+from packager.preprocess import Geometry, plan_preprocessing
 from packager.tasks.classification import CalibrationImages, Classification
 from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
 
@@ -106,7 +106,7 @@ def evaluation(margin: Sequence[float], spread: float = 1.0) -> Evaluation:
         classes=(1.0,),
         scores=np.ones(len(margin)),
         margin=np.array(margin, dtype=np.float32),
-        spread=spread,
+        spread=(spread,),
         useless=0,
     )
 
@@ -118,20 +118,20 @@ def classified(
     pixels = np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1)
     images = ImageSet(pixels, ("",) * len(values), "0" * 64)
     samples = LabelledImages(images, np.array(classes, dtype=np.int64), labels)
-    return Classification(samples, plan_preprocessing((1, 1, 1), (0.0,), (1.0,)), count)
+    return Classification(samples, plan_preprocessing(Geometry(1, 1, 1), (0.0,), (1.0,)), count)
 
 
 def digits_task() -> Classification:
     """The digits example's 500 evaluation images."""
     labels = load_labels(DIGITS / "labels.txt", 10)
     samples = load_labelled_images(DIGITS / "evaluation", (8, 8, 1), 10, labels)
-    return Classification(samples, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)), 10)
+    return Classification(samples, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)), 10)
 
 
 def digits_calibration() -> CalibrationImages:
     """The digits example's 200 calibration images."""
     images = load_calibration(DIGITS / "calibration", (8, 8, 1))
-    return CalibrationImages(images, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)))
+    return CalibrationImages(images, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)))
 
 
 def write_image(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L", value: int = 7) -> Path:

@@ -20,7 +20,7 @@ def rows() -> list[Row]:
     model = load_tflite(DIGITS / "digits-1.0.0.tflite")
     calibration, task = digits_calibration(), digits_task()
     learnt = calibration.inputs(range(len(calibration)))
-    inputs = task.inputs(range(len(task)))
+    (inputs,) = task.inputs(range(len(task)))
     versions = versions_of("ai-edge-litert", "litert-quantizer")
     made: list[Row] = []
     for precision in Precision:
@@ -29,8 +29,9 @@ def rows() -> list[Row]:
             content = quantize(
                 model.content, precision, calibrate(model.content, precision, model.source, learnt)
             )
-        fast = LoadedModel(content, DelegateName.XNNPACK).run(inputs)
-        others = [LoadedModel(content, DelegateName.NONE).run(inputs), _run_reference(content, inputs)]
+        (fast,) = LoadedModel(content, DelegateName.XNNPACK).run([inputs])
+        (plain,) = LoadedModel(content, DelegateName.NONE).run([inputs])
+        others = [plain, _run_reference(content, inputs)]
         made.append(
             Row(
                 f"{precision.value}: largest output difference between kernels",

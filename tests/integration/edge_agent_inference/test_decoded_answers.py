@@ -83,8 +83,8 @@ def test_boxes_for_a_photo_of_another_size_are_those_that_the_packager_computes(
 
     found = ask(run_dir, photo)
 
-    raw = LoadedModel(a_reshape([1, 16, 18, 1], [1, 48, 6]), DelegateName.XNNPACK).run(
-        prepare_image(photo, recipe)
+    (raw,) = LoadedModel(a_reshape([1, 16, 18, 1], [1, 48, 6]), DelegateName.XNNPACK).run(
+        [prepare_image(photo, recipe)]
     )
     expected = Decoder(YOLO, [("out", (1, 48, 6))], recipe).decode([raw], (37, 90))
     assert found["count"].tolist() == [3]

@@ -12,7 +12,7 @@ from contract.manifest import ImagePreprocessing, Resize
 from contract.profile import DelegateName
 from edge_agent import connect
 from edge_agent.inference.pool import Pool
-from packager.preprocess import Fitting, plan_preprocessing
+from packager.preprocess import Fitting, Geometry, plan_preprocessing
 from packager.runtime.interpreter import LoadedModel
 from packager.tasks.classification import Classification
 from packager.tasks.labelled_images import load_labelled_images
@@ -44,12 +44,15 @@ def test_packager_and_worker_give_the_same_scores_for_photos_of_any_size(
 ) -> None:
     paths = write_images(tmp_path / "images")
     recipe: ImagePreprocessing = plan_preprocessing(
-        SHAPE, (3.0,), (200.0,), fitting=Fitting(resize, pad=90 if resize is Resize.LETTERBOX else 0)
+        Geometry(*SHAPE),
+        (3.0,),
+        (200.0,),
+        fitting=Fitting(resize, pad=90 if resize is Resize.LETTERBOX else 0),
     )
     samples = load_labelled_images(tmp_path / "images", SHAPE, 10, (), recipe)
     task = Classification(samples, recipe, 10)
     content = FLOAT_MODEL.read_bytes()
-    measured = LoadedModel(content, DelegateName.XNNPACK).run(task.inputs(range(len(task))))
+    (measured,) = LoadedModel(content, DelegateName.XNNPACK).run(task.inputs(range(len(task))))
 
     slot = a_slot(tmp_path / "slot", content=content, variant={"name": "float32"}, preprocessing=recipe)
     serve(pool, slot=slot)

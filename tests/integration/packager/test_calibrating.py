@@ -58,8 +58,9 @@ def learn(model: SourceModel, precision: Precision, count: int) -> Any:
 
 
 def learn_as_the_quantizer_does(model: SourceModel, precision: Precision, count: int) -> Any:
-    inputs = digits_calibration().inputs(range(count))
-    feed = {model.source.signature: [{model.source.input.name: one[np.newaxis]} for one in inputs]}
+    (inputs,) = digits_calibration().inputs(range(count))
+    name = model.source.inputs[0].name
+    feed = {model.source.signature: [{name: one[np.newaxis]} for one in inputs]}
     with native_output_hidden():
         work = quantizer.Quantizer(bytearray(model.content), recipe_rules(precision))
         return work.calibrate(feed, num_threads=1)

@@ -9,13 +9,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.errors import ConfigError, ManifestError, StorageError
 from packager.sources.cache import cache_folder, locked
-from packager.sources.conversion import convert
+from packager.sources.conversion import Conversion, convert
 from packager.sources.environment import prepare
 from packager.sources.interpreters import find_python
 from packager.sources.load import check_on_calibration, load_source
@@ -225,7 +226,7 @@ def test_a_converter_that_hangs_is_ended(source: Path) -> None:
 
 def test_interrupted_by_the_user_the_converter_ends_too_and_leaves_nothing(source: Path, cache: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from packager.sources.conversion import convert; "
+        "import sys; from pathlib import Path; from packager.sources.conversion import Conversion, convert; "
         "from tests.support.packager_conversion import Ear, converter; "
         "convert(Path(sys.argv[1]), converter('hangs'), Ear())"
     )
@@ -257,10 +258,14 @@ def test_a_relative_cache_folder_is_ignored_as_the_specification_says(
     assert cache_folder("logs") == tmp_path / ".cache" / "litefleet" / "logs"
 
 
+def ones(conversion: Conversion) -> dict[str, Any]:
+    return {conversion.answer.inputs[0].name: np.ones((3, 8, 8, 1), dtype=np.float32)}
+
+
 def test_real_inputs_are_compared_too(source: Path, cache: Path) -> None:
     conversion = convert(source, converter(), Ear())
     images = np.random.default_rng(2).random((40, 8, 8, 1)).astype(np.float32)
-    checked = conversion.check_on(images, Ear())
+    checked = conversion.check_on({conversion.answer.inputs[0].name: images}, Ear())
     assert [one.samples for one in checked.agreement] == [4, 16]
     assert started(cache) == ["convert", "answer"]
 
@@ -268,14 +273,14 @@ def test_real_inputs_are_compared_too(source: Path, cache: Path) -> None:
 def test_a_model_that_fails_on_real_inputs_alone_is_refused(source: Path) -> None:
     conversion = convert(source, converter("lies-later"), Ear())
     with pytest.raises(ManifestError, match="answers otherwise than before"):
-        conversion.check_on(np.ones((3, 8, 8, 1), dtype=np.float32), Ear())
+        conversion.check_on(ones(conversion), Ear())
 
 
 def test_a_source_that_changed_meanwhile_is_refused(source: Path) -> None:
     conversion = convert(source, converter(), Ear())
     source.write_bytes(digits_model("1.1.0"))
     with pytest.raises(ManifestError, match="was changed while it was packed"):
-        conversion.check_on(np.ones((3, 8, 8, 1), dtype=np.float32), Ear())
+        conversion.check_on(ones(conversion), Ear())
 
 
 # What is decided before any converter starts.
@@ -285,7 +290,7 @@ def test_a_tflite_file_starts_no_converter(cache: Path) -> None:
     model = load_source(DIGITS / "digits-1.0.0.tflite", Ear())
     assert model.conversion is None
     assert model.tools == {}
-    assert check_on_calibration(model, np.ones((1, 8, 8, 1), dtype=np.float32), Ear()) is model
+    assert check_on_calibration(model, [np.ones((1, 8, 8, 1), dtype=np.float32)], Ear()) is model
     assert not cache.exists()
 
 
@@ -315,4 +320,4 @@ def test_a_keras_file_with_a_lambda_layer_is_refused_before_an_environment_is_ma
 
 def test_a_converted_model_is_checked_as_any_other(source: Path) -> None:
     conversion = convert(source, converter(), Ear())
-    assert check_tflite(conversion.content, source.name).source.image_shape == (8, 8, 1)
+    assert check_tflite(conversion.content, source.name).source.inputs[0].shape == (1, 8, 8, 1)

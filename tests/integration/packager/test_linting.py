@@ -22,7 +22,7 @@ from packager.lint.facts import Border
 from packager.lint.read import read_facts
 from packager.lint.rules import INT8_OPERATORS
 from packager.lint.run import lint_file, read_columns
-from packager.preprocess import plan_preprocessing, to_inputs
+from packager.preprocess import Geometry, plan_preprocessing, to_inputs
 from packager.quantize import calibrate, quantize
 from packager.runtime.flatbuffer import describe
 from packager.sources.tflite import load_tflite
@@ -116,7 +116,7 @@ def with_custom_operator() -> bytes:
 def quantized() -> bytes:
     source = load_tflite(DIGITS / "digits-1.0.0.tflite")
     ranges = calibrate(
-        source.content, Precision.DYNAMIC_INT8, source.source, np.empty((0, 8, 8, 1), np.float32)
+        source.content, Precision.DYNAMIC_INT8, source.source, [np.empty((0, 8, 8, 1), np.float32)]
     )
     return quantize(source.content, Precision.DYNAMIC_INT8, ranges)
 
@@ -179,7 +179,7 @@ def test_images_of_a_model_that_does_not_load_are_counted_and_not_run(tmp_path: 
 def test_inputs_that_the_model_does_not_run_with_are_refused() -> None:
     border = Border(name="y", shape=(1, 10), dtype="float32")
     with pytest.raises(ManifestError, match="LiteRT does not run the model"):
-        read_columns(digits_model(), (border,), np.zeros((1, 9, 9, 1), np.float32))
+        read_columns(digits_model(), (border,), [np.zeros((1, 9, 9, 1), np.float32)])
 
 
 @pytest.mark.parametrize("content", [crashing(), digits_model()[:200_000]])
@@ -209,9 +209,9 @@ def test_an_operator_outside_the_table_stays_float_in_static_int8(
     assert (operator in INT8_OPERATORS) == is_int8
     model = load_tflite(written(tmp_path, content))
     images = np.random.default_rng(1).integers(0, 256, (20, 8, 8, 1), dtype=np.uint8)
-    inputs = to_inputs(images, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)))
+    inputs = to_inputs(images, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)))
     made = quantize(
-        content, Precision.STATIC_INT8, calibrate(content, Precision.STATIC_INT8, model.source, inputs)
+        content, Precision.STATIC_INT8, calibrate(content, Precision.STATIC_INT8, model.source, [inputs])
     )
     assert (operator in read_facts(made).operators) != is_int8
     assert operator in describe(made).operators

@@ -13,7 +13,7 @@ from contract.profile import Precision
 from packager.calibration import load_calibration
 from packager.normalize.process import normalize_model
 from packager.normalize.rewrite import normalize, prove
-from packager.preprocess import plan_preprocessing, to_inputs
+from packager.preprocess import Geometry, plan_preprocessing, to_inputs
 from packager.quantize import calibrate, quantize
 from packager.runtime.flatbuffer import describe
 from packager.runtime.objects import unpack_model
@@ -92,9 +92,9 @@ def test_a_normalised_model_shrinks_when_it_is_quantized(
 ) -> None:
     model = load_tflite(written(tmp_path, unusual[0]))
     images = load_calibration(DIGITS / "calibration", (8, 8, 1)).pixels
-    inputs = to_inputs(images, plan_preprocessing((8, 8, 1), (0.0,), (255.0,)))
+    inputs = to_inputs(images, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)))
     for precision in (Precision.STATIC_INT8, Precision.DYNAMIC_INT8, Precision.WEIGHT_ONLY_INT8):
-        made = quantize(model.content, precision, calibrate(model.content, precision, model.source, inputs))
+        made = quantize(model.content, precision, calibrate(model.content, precision, model.source, [inputs]))
         assert len(made) <= 0.30 * len(digits_model())
         Session(made)
 
@@ -102,7 +102,7 @@ def test_a_normalised_model_shrinks_when_it_is_quantized(
 def test_without_normalising_float16_weights_are_passed_through(tmp_path: Path) -> None:
     content = half_without_signature()
     source = load_tflite(written(tmp_path, content)).source
-    ranges = calibrate(content, Precision.DYNAMIC_INT8, source, np.empty((0, 8, 8, 1), np.float32))
+    ranges = calibrate(content, Precision.DYNAMIC_INT8, source, [np.empty((0, 8, 8, 1), np.float32)])
     passed = quantize(content, Precision.DYNAMIC_INT8, ranges)
     assert len(passed) > 0.95 * len(content)
 
@@ -114,7 +114,7 @@ def test_the_source_remembers_the_digest_of_the_file_as_it_was_given(tmp_path: P
     assert model.normalized.changes == ("signature made from 1 input and 1 output",)
     assert model.sha256 != plain.sha256
     assert model.source.signature == "serving_default"
-    assert model.source.input.name == "image"
+    assert model.source.inputs[0].name == "image"
 
 
 def test_free_dimensions_beyond_the_batch_are_left_and_refused(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_free_dimensions_beyond_the_batch_are_left_and_refused(tmp_path: Path) -
     assert normalize(content)[0] == content
     with pytest.raises(ManifestError) as refused:
         load_tflite(written(tmp_path, content))
-    assert refused.value.faults[0] == "input image has shape (-1, -1, 8, 1), not (1, H, W, C)"
+    assert refused.value.faults[0] == "input image has shape (-1, -1, 8, 1), which is not fixed"
 
 
 def test_buffers_of_a_normalised_model_are_aligned_to_sixteen_bytes() -> None:

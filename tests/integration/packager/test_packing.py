@@ -125,7 +125,7 @@ def test_the_golden_outputs_are_what_a_fresh_interpreter_gives(
         assert golden.samples == 16
         for name, model in models.items():
             expected = arrays[f"expected.{name}.probabilities"]
-            found = LoadedModel(model, DelegateName.NONE).run(inputs)
+            (found,) = LoadedModel(model, DelegateName.NONE).run([inputs])
             assert np.abs(found - expected).max() <= golden.tolerance[name].max_abs_error
             assert np.array_equal(found.argmax(axis=1), expected.argmax(axis=1))
 

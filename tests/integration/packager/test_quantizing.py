@@ -51,7 +51,7 @@ def test_every_precision_stays_within_a_point_of_the_float_model(
     floating = evaluate(LoadedModel(digits_model(), DelegateName.XNNPACK), samples, lambda _: None)
     found = evaluate(LoadedModel(made[precision], DelegateName.XNNPACK), samples, lambda _: None)
     assert floating.value - found.value <= 0.01
-    assert found.spread == pytest.approx(1.0, abs=0.02)
+    assert found.spread == pytest.approx((1.0,), abs=0.02)
 
 
 def test_int8_takes_at_most_three_tenths_of_the_float_bytes(made: dict[Precision, bytes]) -> None:
@@ -80,8 +80,8 @@ def test_a_quantized_border_takes_and_gives_real_values(
     made: dict[Precision, bytes], samples: Classification, delegate: DelegateName
 ) -> None:
     inputs = samples.inputs(range(20))
-    floating = LoadedModel(digits_model(), delegate).run(inputs)
-    quantized = LoadedModel(made[Precision.STATIC_INT8], delegate).run(inputs)
+    (floating,) = LoadedModel(digits_model(), delegate).run(inputs)
+    (quantized,) = LoadedModel(made[Precision.STATIC_INT8], delegate).run(inputs)
     assert quantized.dtype == np.float32
     assert quantized.shape == (20, 10)
     assert np.abs(floating - quantized).max() < 0.2
@@ -100,7 +100,7 @@ def test_bytes_that_are_no_model_are_refused_by_the_runtime() -> None:
 def test_inputs_that_do_not_fit_are_refused_by_the_runtime() -> None:
     model = LoadedModel(digits_model(), DelegateName.NONE)
     with pytest.raises(RuntimeLoadError, match="LiteRT does not run the model"):
-        model.run(np.zeros((1, 9, 9, 1), dtype=np.float32))
+        model.run([np.zeros((1, 9, 9, 1), dtype=np.float32)])
 
 
 def test_the_memory_estimate_is_file_and_constants_and_the_widest_moment_of_the_graph() -> None:

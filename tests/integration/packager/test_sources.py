@@ -25,9 +25,9 @@ def test_the_digits_model_is_taken_as_it_is() -> None:
     assert model.content == digits_model()
     assert model.name == "digits-1.0.0.tflite"
     assert model.source.signature == "serving_default"
-    assert model.source.image_shape == (8, 8, 1)
-    assert model.source.classes == 10
-    assert not model.source.needs_softmax
+    assert [spec.shape for spec in model.source.inputs] == [(1, 8, 8, 1)]
+    assert [spec.shape for spec in model.source.outputs] == [(1, 10)]
+    assert model.source.gives_probabilities
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>not found</html>", b"\x00" * 100])
@@ -64,7 +64,7 @@ def test_a_model_that_is_quantized_already_is_refused(
 
 
 def test_a_graph_that_contradicts_its_own_border_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ManifestError):
+    with pytest.raises(ManifestError, match=r"should have shape \(1, 3, 3\) and has \(1, 10\)"):
         load_tflite(written(tmp_path, with_output_shape((1, 3, 3))))
 
 

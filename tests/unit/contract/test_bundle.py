@@ -30,7 +30,7 @@ os.umask(int(sys.argv[2], 8))
 path = a_bundle(Path(sys.argv[1]))
 sys.stdout.write(f"{path.stat().st_mode & 0o777:o} {hashlib.sha256(path.read_bytes()).hexdigest()}")
 """
-EXPECTED_SHA256 = "911e4596a5537542d99844bee156cdd5ca5a5f1a4027f70bd0a2f276e687d895"
+EXPECTED_SHA256 = "799036d795be696efe78f9e7a0226248ffbb8fb554ebab43829b64c1f792cfd0"
 
 
 def artifact_files(folder: Path) -> dict[str, Path]:

@@ -309,6 +309,10 @@ GOLDEN: list[tuple[dict[str, Any], str]] = [
         {"tolerance": {"float32": Tolerance(max_abs_error=0.1, min_top1_agreement=1.5)}},
         "golden.tolerance.float32: error must be",
     ),
+    (
+        {"tolerance": {"float32": Tolerance(max_abs_error=0.1, outputs={"boxes": -1.0})}},
+        "golden.tolerance.float32: error must be",
+    ),
 ]
 
 

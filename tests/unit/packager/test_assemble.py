@@ -12,9 +12,11 @@ import msgspec
 from contract.manifest import (
     MANIFEST_MAX_BYTES,
     Artifact,
+    ClassificationPostprocessing,
     Golden,
     Manifest,
     Provenance,
+    Task,
     Tolerance,
     check_built,
 )
@@ -23,9 +25,10 @@ from packager.assemble import Release, assemble_manifest
 from packager.description import check_source
 from packager.gate import Measurement, Recovery, Verdict, decide_profile
 from packager.plan import Rung
-from packager.preprocess import plan_preprocessing
+from packager.preprocess import Geometry, plan_preprocessing
 from packager.report import PackResult, manifest_json, manifest_rows, pack_json, rung_rows
 from packager.rules import Allowance, Rules
+from packager.tasks.kind import Presentation
 from tests.support.builders import a_manifest, an_artifact
 from tests.support.packager_builders import XNNPACK, description, measurement, plan, reference
 
@@ -38,8 +41,12 @@ def release() -> Release:
         name="digits",
         version="1.0.0",
         source=check_source(description(operators=("FULLY_CONNECTED",)), "m"),
-        preprocessing=plan_preprocessing((8, 8, 1), (127.5,), (127.5,)),
-        labels=tuple("0123456789"),
+        presentation=Presentation(
+            task=Task.CLASSIFICATION,
+            preprocessing=plan_preprocessing(Geometry(8, 8, 1), (127.5,), (127.5,)),
+            postprocessing=ClassificationPostprocessing(softmax=True),
+            labels=tuple("0123456789"),
+        ),
         metric="accuracy",
         float_value=0.99,
         provenance=Provenance(

@@ -8,38 +8,43 @@ import pytest
 
 from contract.errors import ManifestError
 from contract.tensor import DType, Layout
-from packager.description import SignatureDescription, check_source
+from packager.description import (
+    SignatureDescription,
+    TensorDescription,
+    check_source,
+    sample_shape,
+    whole_shape,
+)
 from tests.support.packager_builders import description, signature
 
 
 def test_a_float_image_classifier_is_taken_with_its_names_and_shapes() -> None:
     source = check_source(description(), "digits.tflite")
     assert source.signature == "serving_default"
-    assert (source.input.name, source.input.shape) == ("image", (1, 8, 8, 1))
-    assert (source.input.dtype, source.input.layout) == (DType.FLOAT32, Layout.NHWC)
-    assert (source.output.name, source.output.shape) == ("probabilities", (1, 10))
-    assert source.image_shape == (8, 8, 1)
-    assert source.classes == 10
+    (image,), (scores,) = source.inputs, source.outputs
+    assert (image.name, image.shape) == ("image", (1, 8, 8, 1))
+    assert (image.dtype, image.layout) == (DType.FLOAT32, Layout.NHWC)
+    assert (scores.name, scores.shape, scores.layout) == ("probabilities", (1, 10), Layout.NC)
 
 
 @pytest.mark.parametrize("last", ["SOFTMAX", "LOGISTIC"])
 def test_a_graph_that_ends_in_probabilities_needs_no_softmax_and_has_their_range(last: str) -> None:
     source = check_source(description(operators=("CONV_2D", last)), "m")
-    assert not source.needs_softmax
-    assert source.output.value_range == (0.0, 1.0)
+    assert source.gives_probabilities
+    assert source.outputs[0].value_range == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("operators", [("FULLY_CONNECTED",), ()])
 def test_a_graph_that_ends_in_logits_needs_a_softmax(operators: tuple[str, ...]) -> None:
     source = check_source(description(operators=operators), "m")
-    assert source.needs_softmax
-    assert source.output.value_range is None
+    assert not source.gives_probabilities
+    assert source.outputs[0].value_range is None
 
 
 def test_a_free_batch_dimension_is_taken() -> None:
     free = signature(image={"shape": (-1, 8, 8, 3)}, scores={"shape": (-1, 10)})
     source = check_source(description(signatures=free), "m")
-    assert source.input.shape == (-1, 8, 8, 3)
+    assert source.inputs[0].shape == (-1, 8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -72,28 +77,50 @@ def test_a_model_with_two_signatures_is_refused_by_their_names() -> None:
 @pytest.mark.parametrize(
     ("changed", "wanted"),
     [
-        (signature(image={"dtype": "uint8"}), "input image is uint8, not float32"),
-        (signature(scores={"dtype": "int64"}), "output probabilities is int64, not float32"),
-        (signature(image={"shape": (1, 8, 8)}), "input image has shape (1, 8, 8), not (1, H, W, C)"),
-        (signature(image={"shape": (4, 8, 8, 1)}), "input image has shape (4, 8, 8, 1), not (1, H, W, C)"),
-        (signature(image={"shape": (1, -1, 8, 1)}), "input image has shape (1, -1, 8, 1), not (1, H, W, C)"),
-        (signature(image={"shape": (1, 8, 8, 4)}), "input image has 4 channels, 1 or 3 are possible"),
-        (signature(scores={"shape": (1, 4, 4, 10)}), "output probabilities has shape (1, 4, 4, 10), not"),
-        (signature(scores={"shape": (1, 1)}), "output probabilities has shape (1, 1), not (1, classes)"),
+        (signature(image={"dtype": "string"}), "input image is string, possible are bool, float32"),
+        (
+            signature(image={"shape": (1, -1, 8, 1)}),
+            "input image has shape (1, -1, 8, 1), which is not fixed",
+        ),
+        (signature(scores={"shape": (0, 4)}), "output probabilities has shape (0, 4), which is not fixed"),
         (
             {"serving_default": SignatureDescription(inputs=(), outputs=())},
-            "0 inputs, one is possible; 0 outputs, one is possible",
+            "0 inputs, 1 to 64 are possible; 0 outputs, 1 to 64 are possible",
         ),
     ],
 )
-def test_a_model_of_another_form_is_refused_with_what_is_wrong(changed: Any, wanted: str) -> None:
+def test_a_border_that_no_device_could_feed_is_refused_with_what_is_wrong(changed: Any, wanted: str) -> None:
     with pytest.raises(ManifestError) as refused:
         check_source(description(signatures=changed), "m")
     assert wanted in refused.value.summary()
 
 
 def test_every_fault_of_the_border_is_named_at_once() -> None:
-    changed = signature(image={"dtype": "uint8", "shape": (1, 8)}, scores={"dtype": "int8"})
+    changed = signature(image={"dtype": "string", "shape": (1, -1)}, scores={"dtype": "float64"})
     with pytest.raises(ManifestError) as refused:
         check_source(description(signatures=changed), "m")
     assert len(refused.value.faults) == 3
+
+
+def test_several_inputs_and_outputs_of_several_types_are_taken_in_their_order() -> None:
+    several = SignatureDescription(
+        inputs=(
+            TensorDescription(name="tokens", shape=(1, 12), dtype="int32"),
+            TensorDescription(name="wave", shape=(15600,), dtype="float32"),
+        ),
+        outputs=(
+            TensorDescription(name="boxes", shape=(-1, 10, 4), dtype="float32"),
+            TensorDescription(name="image", shape=(1, 3, 8, 8), dtype="uint8"),
+        ),
+    )
+    source = check_source(description(signatures={"a": several}), "m")
+    assert [(one.name, one.dtype) for one in source.inputs] == [
+        ("tokens", DType.INT32),
+        ("wave", DType.FLOAT32),
+    ]
+    assert [sample_shape(one) for one in source.inputs] == [(12,), (15600,)]
+    assert [sample_shape(one) for one in source.outputs] == [(10, 4), (3, 8, 8)]
+    assert [whole_shape(one) for one in source.outputs] == [(1, 10, 4), (1, 3, 8, 8)]
+    assert [one.layout for one in source.outputs] == [Layout.ANY, Layout.NCHW]
+    # Which of the two would hold the probabilities is not known.
+    assert [one.value_range for one in source.outputs] == [None, None]

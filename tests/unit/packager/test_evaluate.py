@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ import pytest
 from packager.evaluate import evaluate, measure_latency_ms
 from packager.record import Run, decode_run, encode_run
 from packager.tasks.classification import CalibrationImages, Classification
-from packager.tasks.task import Floats
+from packager.tasks.task import Array, Floats
 from tests.support.packager_builders import classified
 
 
@@ -20,11 +20,11 @@ class Fake:
     def __init__(self, scores: Callable[[Floats], Floats]) -> None:
         self._scores = scores
 
-    def run(self, samples: Floats) -> Floats:
-        return self._scores(samples)
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        return (self._scores(inputs[0]),)
 
-    def time_invocations(self, sample: Floats, *, runs: int, warm_up: int) -> list[float]:
-        assert sample.shape == (1, 1, 1)
+    def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
+        assert [values.shape for values in sample] == [(1, 1, 1)]
         return [2.0] * (runs - 1) + [900.0 + warm_up]
 
 
@@ -42,7 +42,7 @@ def test_accuracy_is_the_share_of_best_classes_that_are_true() -> None:
     assert found.value == 0.75
     assert found.scores.tolist() == [1, 1, 1, 0]
     assert found.margin.tolist() == [1.0] * 4
-    assert (found.spread, found.useless) == (1.0, 0)
+    assert (found.spread, found.useless) == ((1.0,), 0)
 
 
 def test_each_class_has_its_own_accuracy_and_one_without_samples_none() -> None:
@@ -68,12 +68,12 @@ def test_an_answer_that_is_no_number_is_never_right_and_is_counted(useless: floa
     found = evaluate(Fake(broken), classified([0, 0], [0, 0]), ignore)
     assert found.scores.tolist() == [1, 0]
     assert found.margin.tolist() == [1.0, 0.0]
-    assert (found.value, found.spread, found.useless) == (0.5, 1.0, 1)
+    assert (found.value, found.spread, found.useless) == (0.5, (1.0,), 1)
 
 
 def test_a_model_that_answers_nothing_finite_has_no_spread() -> None:
     found = evaluate(Fake(lambda inputs: one_hot(inputs) * np.nan), classified([0], [0]), ignore)
-    assert (found.value, found.spread, found.useless) == (0.0, 0.0, 1)
+    assert (found.value, found.spread, found.useless) == (0.0, (0.0,), 1)
 
 
 def test_latency_is_the_median_so_that_one_slow_run_does_not_count() -> None:

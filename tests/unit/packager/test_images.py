@@ -18,7 +18,7 @@ from contract.manifest import Resize
 from packager import calibration, images
 from packager.calibration import load_calibration
 from packager.images import ImageSet, list_images, read_images
-from packager.preprocess import Fitting, plan_preprocessing
+from packager.preprocess import Fitting, Geometry, plan_preprocessing
 from tests.support.packager_builders import write_image
 
 SHAPE = (8, 8, 1)
@@ -213,7 +213,7 @@ def test_calibration_images_are_mixed_the_same_way_every_time_so_that_no_class_c
 
 
 def test_images_of_any_size_are_fitted_when_the_manifest_will_say_how(tmp_path: Path) -> None:
-    recipe = plan_preprocessing((8, 8, 3), (0.0,), (255.0,), fitting=Fitting(Resize.LETTERBOX, pad=9))
+    recipe = plan_preprocessing(Geometry(8, 8, 3), (0.0,), (255.0,), fitting=Fitting(Resize.LETTERBOX, pad=9))
     write_image(tmp_path / "wide.png", size=(32, 16), value=200)
     write_image(tmp_path / "tall.jpg", size=(5, 20), mode="RGB", value=50)
     tall, wide = sorted(load_calibration(tmp_path, (8, 8, 3), recipe).pixels, key=np.max)

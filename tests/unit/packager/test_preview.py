@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contract.manifest import Task
 from contract.profile import Precision
 from packager.app import Preparation
 from packager.description import check_source
 from packager.plan import MIN_TFLITE, plan_pack
-from packager.preprocess import plan_preprocessing
 from packager.preview import PURPOSE, preview, rule_texts
 from packager.rules import Allowance, Rules
 from packager.sources.tflite import SourceModel
+from packager.tasks.kind import Presentation
 from packager.workshop import Material
 from tests.support.packager_builders import classified, description, profile
 
@@ -24,8 +25,7 @@ def preparation() -> Preparation:
         model=SourceModel(name="digits.tflite", content=b"", sha256="0" * 64, source=source),
         task=classified([1, 2], [0, 1]),
         calibration=None,
-        preprocessing=plan_preprocessing((8, 8, 1), (0.0,), (255.0,)),
-        labels=(),
+        presentation=Presentation(task=Task.CLASSIFICATION),
     )
     return Preparation(plan_pack([BOARD]), material, None, ("look at this",))
 
