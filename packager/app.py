@@ -166,7 +166,7 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
         )
     baseline = read_baseline(request.baseline, request.name) if request.baseline else None
     progress.start("reading model and samples", None)
-    material = _load(request, progress)
+    material, notes = _load(request, progress)
     if normalized := material.model.normalized.text(material.model.name):
         progress.tell(normalized)
     if baseline is not None:
@@ -174,13 +174,14 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     check_samples(material.task, request.rules)
     findings = lint_loaded(material.model, request.profiles, material.calibration, request.calibration)
     check_findings(findings, material.model.name)
-    warnings = (*sample_warnings(material.task, material.calibration), *warning_texts(findings))
+    warnings = (*notes, *sample_warnings(material.task, material.calibration), *warning_texts(findings))
     for warning in warnings:
         progress.tell(f"warning: {warning}")
     return Preparation(plan, material, baseline, warnings)
 
 
-def _load(request: PackRequest, progress: Progress) -> Material:
+def _load(request: PackRequest, progress: Progress) -> tuple[Material, tuple[str, ...]]:
+    """What the run works with, and what was done to its samples."""
     kind = find_kind(request.task)
     options = parse_options(kind, request.task_options)
     model = load_source(request.model, progress)
@@ -208,6 +209,7 @@ def _load(request: PackRequest, progress: Progress) -> Material:
         model = check_on_calibration(model, samples, progress)
     if model.conversion is not None:
         progress.tell(f"{model.name} was {model.conversion.describe()}")
-    return Material(
+    material = Material(
         model=model, task=found.task, calibration=found.calibration, presentation=found.presentation
     )
+    return material, found.notes

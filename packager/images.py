@@ -62,19 +62,20 @@ class ImageSet:
         return tuple(hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in self.pixels)
 
 
-def list_images(folder: Path, purpose: str) -> list[ImageFile]:
+def list_images(folder: Path, purpose: str, kind: str = "image") -> list[ImageFile]:
     """List ``<image>`` and ``<class>/<image>`` in the order of their names; hidden files are left out.
 
     Args:
         folder: Where they are.
         purpose: ``calibration`` or ``evaluation``, for error texts.
+        kind: What the files are, for error texts: sounds stand in folders in the same way.
 
     Raises:
         ManifestError: No such folder, no image, too many, or folders inside a class folder.
     """
     if not folder.is_dir():
         raise ManifestError(
-            f"there is no {purpose} folder {folder}", remedy="give a folder of images, <class>/<image>.png"
+            f"there is no {purpose} folder {folder}", remedy=f"give a folder of {kind}s, <class>/<{kind}>"
         )
     files: list[ImageFile] = []
     for entry in _visible(folder):
@@ -84,18 +85,18 @@ def list_images(folder: Path, purpose: str) -> list[ImageFile]:
         files += [ImageFile(inner, f"{entry.name}/{inner.name}", entry.name) for inner in _visible(entry)]
     for file in files:
         if not file.path.is_file():
-            kind = "a folder" if file.path.is_dir() else "no plain file"
+            found = "a folder" if file.path.is_dir() else "no plain file"
             raise ManifestError(
-                f"{purpose} folder {folder}: {file.name} is {kind}",
-                remedy="images stand in the folder or in one level of class folders",
+                f"{purpose} folder {folder}: {file.name} is {found}",
+                remedy=f"{kind}s stand in the folder or in one level of class folders",
             )
     if not files:
         raise ManifestError(
-            f"{purpose} folder {folder} has no image", remedy="put images there, <class>/<image>.png"
+            f"{purpose} folder {folder} has no {kind}", remedy=f"put {kind}s there, <class>/<{kind}>"
         )
     if len(files) > MAX_IMAGES:
         raise ManifestError(
-            f"{purpose} folder {folder} has {len(files)} images, at most {MAX_IMAGES} are read"
+            f"{purpose} folder {folder} has {len(files)} {kind}s, at most {MAX_IMAGES} are read"
         )
     return files
 
@@ -133,21 +134,30 @@ def read_images(
     pixels = np.empty((len(files), *shape), dtype=np.uint8)
     digest = hashlib.sha256()
     for position, file in enumerate(files):
-        content = _read(file, purpose)
+        content = read_bounded(file, f"{purpose} image")
         name = file.name.encode("utf-8", errors="surrogateescape")
         digest.update(len(name).to_bytes(4, "big") + name + hashlib.sha256(content).digest())
         pixels[position] = _decode(content, file, shape, purpose, recipe)
     return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest())
 
 
-def _read(file: ImageFile, purpose: str) -> bytes:
+def read_bounded(file: ImageFile, what: str) -> bytes:
+    """A file's bytes.
+
+    Args:
+        file: Which.
+        what: It is, for error texts: ``evaluation image``.
+
+    Raises:
+        ManifestError: It cannot be read, or has more than ``FILE_MAX_BYTES``.
+    """
     try:
         with file.path.open("rb") as source:
             content = source.read(FILE_MAX_BYTES + 1)
     except OSError as error:
-        raise ManifestError(f"{purpose} image {file.name} cannot be read: {error.strerror}") from error
+        raise ManifestError(f"{what} {file.name} cannot be read: {error.strerror}") from error
     if len(content) > FILE_MAX_BYTES:
-        raise ManifestError(f"{purpose} image {file.name} is larger than {FILE_MAX_BYTES >> 20} MiB")
+        raise ManifestError(f"{what} {file.name} is larger than {FILE_MAX_BYTES >> 20} MiB")
     return content
 
 

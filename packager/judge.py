@@ -50,7 +50,9 @@ def judge(plan: Plan, workshop: Workshop, rules: Rules, baseline: Baseline | Non
     Raises:
         ManifestError: The float model itself cannot be measured, or answers no numbers.
     """
-    task, floating = workshop.task, _measure_float(workshop)
+    floating = _measure_float(workshop)
+    workshop.refer_to(floating.evaluation.scores)
+    task = workshop.task
     reference = Reference(
         metric=task.metric,
         float_value=floating.measurement.value,

@@ -7,6 +7,7 @@ of stopping the run.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from packager.runtime.interpreter import LoadedModel
 from packager.selective import Blame, rank, read_steps
 from packager.sources.tflite import SourceModel
 from packager.tasks.kind import Presentation
-from packager.tasks.task import Array, Inputs, Task
+from packager.tasks.task import Array, Inputs, Relative, Scores, Task
 
 _RANKING_SAMPLES = 16
 """Ranges of errors settle within a few samples; each takes two interpreters that keep every tensor."""
@@ -104,6 +105,12 @@ class Workshop:
     def task(self) -> Task:
         """What is measured."""
         return self._material.task
+
+    def refer_to(self, scores: Scores) -> None:
+        """Measure against these scores of the float model from now on, where the task's metric does that."""
+        if isinstance(self._material.task, Relative):
+            task = self._material.task.with_reference(scores)
+            self._material = dataclasses.replace(self._material, task=task)
 
     @property
     def progress(self) -> Progress:

@@ -82,11 +82,13 @@ class Loaded:
         task: Bound to the evaluation samples.
         calibration: None where none were asked for.
         presentation: For the manifest.
+        notes: What was done to samples, which whoever waits should read.
     """
 
     task: Task
     calibration: Inputs | None
     presentation: Presentation
+    notes: tuple[str, ...] = ()
 
 
 class NoOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,6 +5,7 @@ Guarantees: every image has a class that the model knows; nothing is guessed fro
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy.typing as npt
 from contract.errors import ManifestError
 from contract.identifiers import nearest
 from contract.manifest import ImagePreprocessing
-from packager.images import ImageSet, list_images, read_images
+from packager.images import ImageFile, ImageSet, list_images, read_images
 
 _PURPOSE = "evaluation"
 _LABELS_MAX_BYTES = 1 << 20
@@ -83,17 +84,35 @@ def load_labelled_images(
         ManifestError: No images, one outside a class folder or that does not fit, or an unknown class.
     """
     files = list_images(folder, _PURPOSE)
+    truth = true_classes(files, classes, labels)
+    images = read_images(files, shape, _PURPOSE, recipe=recipe)
+    return LabelledImages(images, truth, labels)
+
+
+def true_classes(
+    files: Sequence[ImageFile], classes: int, labels: tuple[str, ...], kind: str = "image"
+) -> npt.NDArray[np.int64]:
+    """(N,) the class of each file, which its folder names.
+
+    Args:
+        files: Images, or sounds.
+        classes: How many scores the model gives.
+        labels: Class names; empty for folders that are numbers.
+        kind: What the files are, for error texts.
+
+    Raises:
+        ManifestError: One stands outside a class folder, or in one that the model does not know.
+    """
     known = labels or tuple(str(index) for index in range(classes))
     for file in files:
         if not file.folder:
             raise ManifestError(
-                f"{_PURPOSE} image {file.name} stands outside a class folder",
-                remedy="accuracy needs the true class: put it in <class>/<image>",
+                f"{_PURPOSE} {kind} {file.name} stands outside a class folder",
+                remedy=f"accuracy needs the true class: put it in <class>/<{kind}>",
             )
         if file.folder not in known:
             source = "not in the labels" if labels else f"not a class number from 0 to {classes - 1}"
             hint = nearest(file.folder, known) if labels else "rename it, or give --labels"
             raise ManifestError(f"{_PURPOSE} class folder {file.folder!r} is {source}", remedy=hint)
-    images = read_images(files, shape, _PURPOSE, recipe=recipe)
     index = {label: position for position, label in enumerate(known)}
-    return LabelledImages(images, np.array([index[name] for name in images.folders], dtype=np.int64), labels)
+    return np.array([index[file.folder] for file in files], dtype=np.int64)

@@ -12,7 +12,7 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -118,4 +118,17 @@ class Task(Inputs, Protocol):
 
     def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
         """The metric of each class, (classes,) 0 to 1; NaN for a class that no sample is of."""
+        ...
+
+
+@runtime_checkable
+class Relative(Protocol):
+    """A task whose metric says how near a variant stays to the float model, sample by sample.
+
+    Before the reference is known, it measures the float model, which is its own reference. Rows of scores do not depend
+    on the reference; only what is computed from them does.
+    """
+
+    def with_reference(self, scores: Scores) -> Task:
+        """The same task, knowing the float model's (N, ...) scores."""
         ...
