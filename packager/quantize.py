@@ -7,6 +7,7 @@ Guarantees: the same model, precision and calibration images give the same bytes
 from __future__ import annotations
 
 import contextlib
+import enum
 import importlib.metadata
 import logging
 import re
@@ -30,6 +31,7 @@ Array = npt.NDArray[Any]
 Feed = Mapping[str, Array]
 _Found = dict[str, dict[str, Any]]
 """Tensor name to ``min`` and ``max``, as the quantizer keeps them."""
+_Update = Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]
 _PILOT = 2  # samples; the second is the first that is averaged
 _LIMIT = 3e38  # naive_min_max_quantize.min_max_calibrate, valid_range
 
@@ -100,7 +102,30 @@ class Ranges:
     values: Any
 
 
-def calibrate(content: bytes, precision: Precision, source: Source, calibration: Sequence[Array]) -> Ranges:
+class Learning(str, enum.Enum):
+    """What of the samples' own lowest and highest values becomes the range of a tensor.
+
+    ``average``, the quantizer's own way, moves towards each sample's: right for images, where a tensor has many values
+    in every sample, and one odd picture must not widen all ranges. A tensor with one value has the same lowest and
+    highest, and its average is a range of width 0: so whatever is no image takes the ``extremes`` over all samples
+    (``docs/adr/0034``).
+    """
+
+    AVERAGE = "average"
+    EXTREMES = "extremes"
+
+
+_UPDATES = {Learning.AVERAGE: "moving_average_update", Learning.EXTREMES: "min_max_update"}
+"""Names in litert_quantizer.utils.qsv_utils."""
+
+
+def calibrate(
+    content: bytes,
+    precision: Precision,
+    source: Source,
+    calibration: Sequence[Array],
+    learning: Learning = Learning.AVERAGE,
+) -> Ranges:
     """Run the float model over the calibration inputs and keep the range of every tensor.
 
     Args:
@@ -108,11 +133,13 @@ def calibrate(content: bytes, precision: Precision, source: Source, calibration:
         precision: What is to be made; not float32.
         source: Its signature and inputs.
         calibration: (N, ...) of every input, N 0 or more; only static precisions look at them.
+        learning: How ranges follow from them.
 
     Raises:
         RejectedError: The quantizer cannot do it with this model.
     """
-    from litert_quantizer import quantizer
+    from litert_quantizer import calibrator, quantizer, recipe_manager
+    from litert_quantizer.utils import qsv_utils
 
     feed = _feed(source, calibration)
     with _refusals(f"make {precision.value} of it"):
@@ -120,13 +147,22 @@ def calibrate(content: bytes, precision: Precision, source: Source, calibration:
         if not work.need_calibration:
             return Ranges(None)
 
+        rules = recipe_manager.RecipeManager()
+        rules.load_quantization_recipe(recipe_rules(precision))
+        update = getattr(qsv_utils, _UPDATES[learning])
+
         # One thread: the ranges must not depend on how many cores this machine has.
         def calibrate_whole(samples: Sequence[Feed]) -> _Found:
-            found: _Found = work.calibrate({source.signature: samples}, num_threads=1)
+            if learning is Learning.AVERAGE:
+                found: _Found = work.calibrate({source.signature: samples}, num_threads=1)
+                return found
+            whole = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=update)
+            whole.calibrate({source.signature: samples}, rules)
+            found = whole.get_model_qsvs()
             return found
 
         samples = feed[source.signature]
-        found = _calibrate_fast(content, source.signature, samples, calibrate_whole)
+        found = _calibrate_fast(content, source.signature, samples, calibrate_whole, update)
         return Ranges(found or calibrate_whole(samples))
 
 
@@ -135,11 +171,12 @@ def _calibrate_fast(
     signature: str,
     samples: Sequence[Feed],
     calibrate_whole: Callable[[Sequence[Feed]], _Found],
+    update: _Update,
 ) -> _Found | None:
     """The ranges that the quantizer would find, on all cores and without its look at every operator every time.
 
     The quantizer itself calibrates on the first two samples: they show which tensors it wants, and whether the ranges
-    read here and their moving average are its own, to the last bit.
+    read here and what follows from them are its own, to the last bit.
 
     Returns:
         None when they are not, or when the model is of a kind whose samples cannot be run apart.
@@ -155,7 +192,7 @@ def _calibrate_fast(
             # Beyond these limits the quantizer looks at single values; NaN fails both comparisons.
             if not ((found[:, 0] > -_LIMIT) & (found[:, 1] < _LIMIT)).all():
                 return None
-            folded = _fold(folded, pilot, found)
+            folded = _fold(folded, pilot, found, update)
             if position == _PILOT - 1 and not _is_same(folded, pilot):
                 return None
     except RuntimeLoadError as error:
@@ -164,11 +201,9 @@ def _calibrate_fast(
     return folded
 
 
-def _fold(folded: _Found, pilot: _Found, found: npt.NDArray[np.float64]) -> _Found:
-    from litert_quantizer.utils import qsv_utils
-
+def _fold(folded: _Found, pilot: _Found, found: npt.NDArray[np.float64], update: _Update) -> _Found:
     return {
-        name: qsv_utils.moving_average_update(
+        name: update(
             folded.get(name, {}),
             {
                 side: np.reshape(row[column].astype(pilot[name][side].dtype), pilot[name][side].shape)

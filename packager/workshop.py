@@ -24,6 +24,7 @@ from packager.evaluate import Evaluation, evaluate, measure_latency_ms
 from packager.gate import Measurement
 from packager.plan import Rung
 from packager.quantize import (
+    Learning,
     Ranges,
     calibrate,
     compare_tensors,
@@ -136,14 +137,18 @@ class Workshop:
             "quantized",
             **self._origin,
             recipe=describe_recipe(rung.precision, rung.floats),
-            calibration=[calibration.sha256, calibration.preparation] if calibration else [],
+            calibration=[calibration.sha256, calibration.preparation, self._learning] if calibration else [],
         )
+
+    @property
+    def _learning(self) -> Learning:
+        return Learning.AVERAGE if self._material.presentation.preprocessing else Learning.EXTREMES
 
     def _quantize(self, rung: Rung) -> bytes:
         model, precision = self._material.model, rung.precision
         if precision not in self._ranges:
             self._ranges[precision] = calibrate(
-                model.content, precision, model.source, self._calibration_inputs()
+                model.content, precision, model.source, self._calibration_inputs(), self._learning
             )
         return quantize(model.content, precision, self._ranges[precision], rung.floats)
 

@@ -160,9 +160,9 @@ class UserTask:
     def _score_one(self, outputs: Mapping[str, Array], position: int) -> Scores:
         with user_code(f"scoring sample {position}"):
             found = np.asarray(self.code.score(outputs, self.truths[position]), dtype=np.float64)
-        is_sound = found.shape == self._row and bool(np.isfinite(found).all())
+        is_sound = found.size == self.code.values and bool(np.isfinite(found).all())
         if self.code.aggregate is None:
-            is_sound = is_sound and bool(0 <= found <= 1)
+            is_sound = is_sound and bool(((found >= 0) & (found <= 1)).all())
         if not is_sound:
             wanted = (
                 "one number from 0 to 1"
@@ -170,7 +170,7 @@ class UserTask:
                 else f"{self.code.values} finite numbers"
             )
             raise ManifestError(f"your score of sample {position} is {str(found)[:60]}, it must be {wanted}")
-        return found
+        return found.reshape(self._row)
 
     @property
     def _row(self) -> tuple[int, ...]:
