@@ -153,12 +153,13 @@ def calibrate(
 
         # One thread: the ranges must not depend on how many cores this machine has.
         def calibrate_whole(samples: Sequence[Feed]) -> _Found:
+            found: _Found
             if learning is Learning.AVERAGE:
-                found: _Found = work.calibrate({source.signature: samples}, num_threads=1)
-                return found
-            whole = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=update)
-            whole.calibrate({source.signature: samples}, rules)
-            found = whole.get_model_qsvs()
+                found = work.calibrate({source.signature: samples}, num_threads=1)
+            else:
+                whole = calibrator.Calibrator(bytearray(content), num_threads=1, qsv_update_func=update)
+                whole.calibrate({source.signature: samples}, rules)
+                found = whole.get_model_qsvs()
             return found
 
         samples = feed[source.signature]

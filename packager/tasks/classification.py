@@ -21,8 +21,7 @@ from packager.preprocess import image_geometry, plan_preprocessing, to_inputs
 from packager.tasks.kind import DataRequest, Kind, Loaded, NoOptions, Presentation
 from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
 from packager.tasks.task import Array, Counts, Floats, Scores
-
-METRIC = "accuracy"
+from packager.tasks.top1 import METRIC, lead, right_answers, share_per_class, weighted_share
 
 
 @dataclass(frozen=True)
@@ -115,32 +114,19 @@ class Classification:
 
     def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions,) 1 where the best of (positions, classes) scores is the true class; else, or not finite, 0."""
-        (scores,) = outputs
-        is_finite = np.isfinite(scores).all(axis=1)
-        is_right = scores.argmax(axis=1) == self.samples.classes[list(positions)]
-        right: Scores = np.logical_and(is_finite, is_right).astype(np.float64)
-        return right
+        return right_answers(outputs[0], self.samples.classes[list(positions)])
 
     def margin(self, outputs: Sequence[Array]) -> Floats:
         """(positions,) distance of the best score to the second; 0 where one is not finite."""
-        (scores,) = outputs
-        is_finite = np.isfinite(scores).all(axis=1, keepdims=True)
-        top = np.sort(np.where(is_finite, scores, 0), axis=1)[:, -2:]
-        lead: Floats = (top[:, 1] - top[:, 0]).astype(np.float32)
-        return lead
+        return lead(outputs[0])
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) share of right answers."""
-        share: npt.NDArray[np.float64] = (counts @ scores) / counts.sum(axis=1)
-        return share
+        return weighted_share(scores, counts)
 
     def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
         """(classes,) share of right answers among the images of each class."""
-        of_class = np.bincount(self.samples.classes, minlength=self.count).astype(np.float64)
-        right = np.bincount(self.samples.classes, weights=scores, minlength=self.count)
-        share: npt.NDArray[np.float64] = np.full(self.count, np.nan)
-        np.divide(right, of_class, out=share, where=of_class > 0)
-        return share
+        return share_per_class(scores, self.samples.classes, self.count)
 
 
 def _border_faults(source: Source, _: Any) -> list[str]:

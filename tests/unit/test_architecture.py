@@ -26,6 +26,8 @@ DOORS = {
         "onnx": "packager.sources.converters",
         "onnx2tf": "packager.sources.converters",
         "securesystemslib": "packager.keys",
+        "soundfile": "packager.audio",
+        "soxr": "packager.audio",
         "tensorflow": "packager.sources.converters",
         "torch": "packager.sources.converters",
         "tuf": "packager.trust",
