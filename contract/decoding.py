@@ -14,6 +14,7 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +22,10 @@ import numpy.typing as npt
 from contract.processing import ImagePreprocessing
 from contract.results import (
     BOX_VALUES,
+    ClassMapDecoding,
     Decoding,
     EmbeddingDecoding,
+    PostprocessedDecoding,
     SegmentationDecoding,
     SsdDecoding,
     Suppression,
@@ -61,16 +64,23 @@ class Decoder:
         self._names = [name for name, _ in outputs]
         if isinstance(decoding, SsdDecoding):
             self._anchors = np.array(decoding.anchors, np.float32)
-        self.results = self._describe(outputs[0])
+        self.results = self._describe(outputs)
 
-    def _describe(self, first: tuple[str, tuple[int, ...]]) -> tuple[tuple[str, tuple[int, ...]], ...]:
-        decoding, shape = self._decoding, first[1]
+    def _describe(
+        self, outputs: Sequence[tuple[str, tuple[int, ...]]]
+    ) -> tuple[tuple[str, tuple[int, ...]], ...]:
+        decoding, first = self._decoding, outputs[0]
         if isinstance(decoding, EmbeddingDecoding):
             return (first,)
+        if isinstance(decoding, ClassMapDecoding):
+            return (("classes", (1, *first[1][1:3])),)
         if isinstance(decoding, SegmentationDecoding):
-            size = shape[1:3] if decoding.layout is Layout.NHWC else shape[2:4]
+            size = first[1][1:3] if decoding.layout is Layout.NHWC else first[1][2:4]
             return (("classes", (1, *size)),)
-        count = decoding.suppression.max_detections
+        if isinstance(decoding, PostprocessedDecoding):
+            count = dict(outputs)[decoding.boxes][1]
+        else:
+            count = decoding.suppression.max_detections
         return (
             ("boxes", (1, count, BOX_VALUES)),
             ("classes", (1, count)),
@@ -88,23 +98,47 @@ class Decoder:
         decoding = self._decoding
         if isinstance(decoding, EmbeddingDecoding):
             return [unit_length(outputs[0])]
+        if isinstance(decoding, ClassMapDecoding):
+            return [outputs[0].astype(np.float32).reshape(self.results[0][1])]
         if isinstance(decoding, SegmentationDecoding):
             axis = 3 if decoding.layout is Layout.NHWC else 1
             return [outputs[0].argmax(axis=axis).astype(np.float32)]
-        if isinstance(decoding, SsdDecoding):
-            boxes, scores = self._ssd(decoding, outputs)
-        else:
-            boxes, scores = self._yolo(decoding, outputs[0][0])
-        rules = decoding.suppression
-        kept, classes, best = suppress(boxes, scores, rules)
-        found = boxes[kept]
+        found, classes, best = self._detect(decoding, outputs)
         if size is not None and self._recipe is not None:
             found = boxes_of_image(found, size, self._recipe)
         results = [np.zeros(shape, np.float32) for _, shape in self.results]
         for result, values in zip(results, (found.clip(0.0, 1.0), classes, best), strict=False):
-            result[0, : len(kept)] = values
-        results[3][0] = len(kept)
+            result[0, : len(best)] = values
+        results[3][0] = len(best)
         return results
+
+    def _detect(
+        self, decoding: SsdDecoding | YoloDecoding | PostprocessedDecoding, outputs: Sequence[Floats]
+    ) -> tuple[Floats, npt.NDArray[Any], Floats]:
+        """Boxes in fractions of the input, classes and scores."""
+        if isinstance(decoding, PostprocessedDecoding):
+            return self._postprocessed(decoding, outputs)
+        if isinstance(decoding, SsdDecoding):
+            boxes, scores = self._ssd(decoding, outputs)
+        else:
+            boxes, scores = self._yolo(decoding, outputs[0][0])
+        kept, classes, best = suppress(boxes, scores, decoding.suppression)
+        return boxes[kept], classes, best
+
+    def _postprocessed(
+        self, decoding: PostprocessedDecoding, outputs: Sequence[Floats]
+    ) -> tuple[Floats, Floats, Floats]:
+        named = dict(zip(self._names, outputs, strict=True))
+        boxes, classes, scores = (
+            named[name][0] for name in (decoding.boxes, decoding.classes, decoding.scores)
+        )
+        # A count that is not a number is below every position.
+        counted = np.arange(len(scores)) < named[decoding.count].reshape(-1)[0]
+        with np.errstate(invalid="ignore", over="ignore"):
+            sides = boxes[:, 2:] - boxes[:, :2]
+            usable = np.isfinite(sides).all(axis=1) & (sides > 0).all(axis=1) & (scores >= decoding.min_score)
+        usable &= counted & (classes >= 0)
+        return boxes[usable], np.rint(classes[usable]), scores[usable]
 
     def _ssd(self, decoding: SsdDecoding, outputs: Sequence[Floats]) -> tuple[Floats, Floats]:
         encoded = outputs[self._names.index(decoding.boxes)][0]

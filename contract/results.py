@@ -74,6 +74,24 @@ class YoloDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     suppression: Suppression = Suppression()
 
 
+class PostprocessedDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="postprocessed"):
+    """From a detector that ends in ``TFLite_Detection_PostProcess``, TFLite's own operator: it suppresses by itself.
+
+    Attributes:
+        boxes: Name of the output (1, n, 4): top, left, bottom, right in fractions of the input.
+        classes: Name of the output (1, n).
+        scores: Name of the output (1, n).
+        count: Name of the output (1,): how many of the n are boxes.
+        min_score: A box needs this score at least, 0 to 1.
+    """
+
+    boxes: str
+    classes: str
+    scores: str
+    count: str
+    min_score: float = 0.25
+
+
 class SegmentationDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="segmentation"):
     """From a score for each class and pixel to the best class of each pixel.
 
@@ -84,15 +102,28 @@ class SegmentationDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field=
     layout: Layout = Layout.NHWC
 
 
+class ClassMapDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="class-map"):
+    """From the only output (1, H, W) or (1, H, W, 1), which holds the best class of each pixel, to float32."""
+
+
 class EmbeddingDecoding(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="embedding"):
     """From the only output (1, values) to an embedding of length 1, so that a dot product is the cosine."""
 
 
-Decoding = SsdDecoding | YoloDecoding | SegmentationDecoding | EmbeddingDecoding
+Decoding = (
+    SsdDecoding
+    | YoloDecoding
+    | PostprocessedDecoding
+    | SegmentationDecoding
+    | ClassMapDecoding
+    | EmbeddingDecoding
+)
 TASK_OF: dict[type, str] = {
     SsdDecoding: "detection",
     YoloDecoding: "detection",
+    PostprocessedDecoding: "detection",
     SegmentationDecoding: "segmentation",
+    ClassMapDecoding: "segmentation",
     EmbeddingDecoding: "embedding",
 }
 """Value of the task that a decoding belongs to."""
@@ -111,6 +142,8 @@ def decoding_faults(decoding: Decoding, outputs: Sequence[TensorSpec], labels: i
         faults = _suppression_faults(decoding.suppression) + _ssd_faults(decoding, outputs)
         if not faults:
             classes = _named(outputs, decoding.scores).shape[2] - decoding.has_background
+    elif isinstance(decoding, PostprocessedDecoding):
+        faults = _postprocessed_faults(decoding, outputs)
     elif len(outputs) != 1:
         faults = [f"decoding: one output is possible, there are {len(outputs)}"]
     elif isinstance(decoding, YoloDecoding):
@@ -125,6 +158,10 @@ def decoding_faults(decoding: Decoding, outputs: Sequence[TensorSpec], labels: i
             classes = yolo_values(decoding, shape) - first
     elif isinstance(decoding, SegmentationDecoding):
         faults, classes = _segmentation_faults(decoding, outputs[0].shape)
+    elif isinstance(decoding, ClassMapDecoding):
+        shape = outputs[0].shape
+        is_map = len(shape) in {3, 4} and min(shape[1:]) > 0 and shape[3:] in {(), (1,)}
+        faults = [] if is_map else [f"decoding: outputs[0] has shape {shape}, not (1, H, W)"]
     else:
         shape = outputs[0].shape
         faults = (
@@ -155,12 +192,37 @@ def _named(outputs: Sequence[TensorSpec], name: str) -> TensorSpec:
     return next(spec for spec in outputs if spec.name == name)
 
 
+def _missing(outputs: Sequence[TensorSpec], *names: str) -> list[str]:
+    known = {spec.name for spec in outputs}
+    return [f"decoding: {name[:80]!r} is no output" for name in names if name not in known]
+
+
+def _postprocessed_faults(decoding: PostprocessedDecoding, outputs: Sequence[TensorSpec]) -> list[str]:
+    names = (decoding.boxes, decoding.classes, decoding.scores, decoding.count)
+    faults = _missing(outputs, *names)
+    if faults:
+        return faults
+    boxes, classes, scores, count = (tuple(_named(outputs, name).shape[1:]) for name in names)
+    if len(boxes) != 2 or boxes[1] != BOX_VALUES or not 1 <= boxes[0] <= MAX_DETECTIONS:
+        faults.append(
+            f"decoding: boxes have shape {(1, *boxes)}, not (1, n, {BOX_VALUES}) with up to {MAX_DETECTIONS}"
+        )
+    faults += [
+        f"decoding: {what} have shape {(1, *shape)}, not {(1, boxes[0])}"
+        for what, shape in (("classes", classes), ("scores", scores))
+        if shape != boxes[:1]
+    ]
+    if count not in {(), (1,)}:
+        faults.append(f"decoding: the count has shape {(1, *count)}, not (1,)")
+    if not 0 <= decoding.min_score <= 1:
+        faults.append("decoding: min_score must be 0 to 1")
+    return faults
+
+
 def _ssd_faults(decoding: SsdDecoding, outputs: Sequence[TensorSpec]) -> list[str]:
-    names = {spec.name for spec in outputs}
-    missing = [name for name in (decoding.boxes, decoding.scores) if name not in names]
-    if missing:
-        return [f"decoding: {name[:80]!r} is no output" for name in missing]
-    faults: list[str] = []
+    faults = _missing(outputs, decoding.boxes, decoding.scores)
+    if faults:
+        return faults
     count = len(decoding.anchors)
     boxes, scores = (_named(outputs, name).shape for name in (decoding.boxes, decoding.scores))
     if tuple(boxes[1:]) != (count, BOX_VALUES):

@@ -102,6 +102,52 @@ def boxes_of_image(boxes: Floats, size: tuple[int, int], recipe: ImagePreprocess
     return found.clip(0.0, 1.0)
 
 
+def map_of_image(
+    classes: npt.NDArray[np.int64], size: tuple[int, int], recipe: ImagePreprocessing
+) -> npt.NDArray[np.int64]:
+    """A map of classes over the input as one over the image: each pixel gets the class that its middle falls on.
+
+    Args:
+        classes: (H, W) of any size.
+        size: Height and width of the image in pixels.
+        recipe: How it was brought to the input.
+
+    Returns:
+        (height, width) classes; -1 where the image was cut off, so the model did not see it.
+    """
+    where = place(*size, recipe)
+    rows = _places(size[0], where.source.top, where.source.height, where.target.top, where.target.height)
+    columns = _places(size[1], where.source.left, where.source.width, where.target.left, where.target.width)
+    is_seen = (rows.inside[:, np.newaxis]) & (columns.inside[np.newaxis, :])
+    found = classes[
+        rows.steps(classes.shape[0], recipe.height)[:, np.newaxis],
+        columns.steps(classes.shape[1], recipe.width)[np.newaxis, :],
+    ]
+    return np.where(is_seen, found, -1)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the middles of a line of pixels fall in the input: ``over / under`` pixels from its start."""
+
+    over: npt.NDArray[np.int64]
+    under: int
+    inside: npt.NDArray[np.bool_]
+
+    def steps(self, count: int, total: int) -> npt.NDArray[np.int64]:
+        """Which of so many equal parts of the input's whole side each falls in."""
+        return (self.over * count // (self.under * total)).clip(0, count - 1)
+
+
+def _places(count: int, source: int, source_size: int, target: int, target_size: int) -> _Places:
+    position = np.arange(count, dtype=np.int64) - source
+    return _Places(
+        over=(2 * position + 1) * target_size + 2 * target * source_size,
+        under=2 * source_size,
+        inside=(position >= 0) & (position < source_size),
+    )
+
+
 def fit_image(pixels: Pixels, recipe: ImagePreprocessing) -> Pixels:
     """Colour and size.
 

@@ -30,6 +30,7 @@ _EIGHT_BITS = frozenset(("1", "L", "P", "RGB"))
 _PRINT = frozenset(("CMYK", "YCbCr"))
 _SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
 _ALPHA = frozenset(("LA", "PA", "RGBA"))
+_INDEXED = frozenset(("1", "L", "P"))
 _OPAQUE = 255
 
 
@@ -50,11 +51,13 @@ class ImageSet:
         pixels: (N, H, W, C) uint8, in the order of the names.
         folders: N class folders; empty text for an image outside one.
         sha256: Digest over names and bytes.
+        sizes: N heights and widths before they were brought to the set's size; empty where nobody asked.
     """
 
     pixels: npt.NDArray[np.uint8]
     folders: tuple[str, ...]
     sha256: str
+    sizes: tuple[tuple[int, int], ...] = ()
 
     @property
     def digests(self) -> tuple[bytes, ...]:
@@ -133,12 +136,42 @@ def read_images(
         )
     pixels = np.empty((len(files), *shape), dtype=np.uint8)
     digest = hashlib.sha256()
+    sizes: list[tuple[int, int]] = []
     for position, file in enumerate(files):
         content = read_bounded(file, f"{purpose} image")
         name = file.name.encode("utf-8", errors="surrogateescape")
         digest.update(len(name).to_bytes(4, "big") + name + hashlib.sha256(content).digest())
-        pixels[position] = _decode(content, file, shape, purpose, recipe)
-    return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest())
+        decoded = _decode(content, file, shape, purpose, recipe)
+        sizes.append((decoded.shape[0], decoded.shape[1]))
+        pixels[position] = decoded if recipe is None else fit_image(decoded, recipe)
+    return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest(), tuple(sizes))
+
+
+def read_indices(file: ImageFile, purpose: str) -> npt.NDArray[np.uint8]:
+    """Read an image whose pixels are numbers: gray values, or places in a palette.
+
+    Args:
+        file: The image.
+        purpose: For error texts.
+
+    Returns:
+        (H, W) uint8.
+
+    Raises:
+        ManifestError: It cannot be read or decoded, or is in colour.
+    """
+    content = _read(file, purpose)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            mode, values = image.mode, np.asarray(image)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise ManifestError(f"{purpose} image {file.name} is no image that can be decoded") from error
+    if mode not in _INDEXED:
+        raise ManifestError(
+            f"{purpose} image {file.name} has colour mode {mode}, its pixels are no class numbers",
+            remedy="save it as a PNG with a palette, or as gray with the class number as its value",
+        )
+    return values.astype(np.uint8)
 
 
 def read_bounded(file: ImageFile, what: str) -> bytes:
@@ -184,8 +217,7 @@ def _decode(
             f"{purpose} image {file.name} is no image that can be decoded",
             remedy="remove it from the folder, or save it again as PNG",
         ) from error
-    pixels = np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, channels)
-    return pixels if recipe is None else fit_image(pixels, recipe)
+    return np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, channels)
 
 
 def _eight_bits(image: Image.Image, what: str) -> Image.Image:

@@ -36,8 +36,12 @@ class LabelledImages:
     labels: tuple[str, ...]
 
 
-def load_labels(path: Path, classes: int) -> tuple[str, ...]:
+def load_labels(path: Path, classes: int | None) -> tuple[str, ...]:
     """Read class names, one a line, in the order of the scores.
+
+    Args:
+        path: The file.
+        classes: How many there must be; None where the model does not say.
 
     Raises:
         ManifestError: Not readable, not as many as scores, empty or double lines.
@@ -51,8 +55,8 @@ def load_labels(path: Path, classes: int) -> tuple[str, ...]:
         raise ManifestError(f"labels {path.name} is no UTF-8 text") from error
     labels = tuple(line.strip() for line in text.splitlines())
     faults = []
-    if len(labels) != classes:
-        faults.append(f"{len(labels)} lines, the model has {classes} classes")
+    if not labels or classes not in {None, len(labels)}:
+        faults.append(f"{len(labels)} lines, the model has {classes or 'more'} classes")
     if not all(labels):
         faults.append(f"line {labels.index('') + 1} is empty")
     double = sorted({label for label in labels if label and labels.count(label) > 1})
