@@ -33,7 +33,12 @@ DetectionDecoding = SsdDecoding | YoloDecoding | PostprocessedDecoding
 MAX_ANCHORS = 20_000
 """They stand in the manifest as numbers: 2,000 take 75 to 158 KB of its 1 MiB (docs/adr/0023)."""
 _OPERATOR_NAMES = (
-    tuple(f"TFLite_Detection_PostProcess{suffix}" for suffix in ("", ":1", ":2", ":3")),
+    (
+        "TFLite_Detection_PostProcess",
+        "TFLite_Detection_PostProcess:1",
+        "TFLite_Detection_PostProcess:2",
+        "TFLite_Detection_PostProcess:3",
+    ),
     ("detection_boxes", "detection_classes", "detection_scores", "num_detections"),
 )
 """Boxes, classes, scores, count as TensorFlow's object detection API calls them (export_tflite_ssd_graph_lib.py)."""
@@ -151,11 +156,13 @@ def plan_detection(
     told = [f"outputs are read as {form}"] if options.decoding == "auto" else []
     _check_meaning(form, options)
     if form == "ssd":
-        decoding: DetectionDecoding = _ssd(outputs, options, labels, anchors, told)
-        count = _named(outputs, decoding.scores).shape[2] - decoding.has_background
+        ssd = _ssd(outputs, options, labels, anchors, told)
+        decoding: DetectionDecoding = ssd
+        count = _named(outputs, ssd.scores).shape[-1] - ssd.has_background
     elif form == "yolo":
-        decoding = _yolo(outputs[0], options, labels, told)
-        count = yolo_values(decoding, outputs[0].shape) - BOX_VALUES - decoding.has_objectness
+        yolo = _yolo(outputs[0], options, labels, told)
+        decoding = yolo
+        count = yolo_values(yolo, outputs[0].shape) - BOX_VALUES - yolo.has_objectness
     else:
         decoding, count = _postprocessed(outputs, options, told), len(labels)
         if not labels:

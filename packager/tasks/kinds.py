@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from contract.errors import ConfigError
 from contract.identifiers import nearest
-from packager.tasks import audio, classification, embedding, regression, tabular
+from packager.tasks import audio, classification, detection, embedding, regression, segmentation, tabular
 from packager.tasks.custom import PREFIX, custom_kind
 from packager.tasks.kind import Kind
 
 DEFAULT_KIND = "classification"
 KINDS: dict[str, Kind] = {
     kind.name: kind
-    for kind in (classification.KIND, tabular.KIND, regression.KIND, embedding.KIND, audio.KIND)
+    for kind in (
+        classification.KIND,
+        tabular.KIND,
+        regression.KIND,
+        embedding.KIND,
+        audio.KIND,
+        detection.KIND,
+        segmentation.KIND,
+    )
 }
 
 

@@ -108,7 +108,7 @@ def teach(
     steps = epochs * (len(images) // batch)
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(4e-3, steps))
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def step(pictures: Any, wanted: Any) -> Any:
         with tf.GradientTape() as tape:
             value = loss(wanted, model(pictures, training=True))

@@ -25,6 +25,7 @@ DOORS = {
         "litert_torch": "packager.sources.converters",
         "onnx": "packager.sources.converters",
         "onnx2tf": "packager.sources.converters",
+        "pycocotools": "packager.tasks.matching",
         "securesystemslib": "packager.keys",
         "soundfile": "packager.audio",
         "soxr": "packager.audio",

@@ -101,7 +101,7 @@ def test_a_ready_output_that_is_missing_and_a_score_beyond_one_are_refused() -> 
 def test_a_map_of_classes_is_given_as_it_is(shape: tuple[int, ...]) -> None:
     decoder = Decoder(ClassMapDecoding(), [("out", shape)], None)
     assert decoder.results == (("classes", (1, 2, 3)),)
-    (found,) = decoder.decode([np.arange(6).reshape(shape)], None)
+    (found,) = decoder.decode([np.arange(6, dtype=np.float32).reshape(shape)], None)
     assert found.dtype == np.float32
     assert found.tolist() == [[[0, 1, 2], [3, 4, 5]]]
 
