@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from contract.errors import ManifestError
 from packager.rules import Rules
-from packager.tasks.task import Inputs, Task
+from packager.tasks.task import Inputs, ManyClasses, Task
 
 _CLASSES_SHOWN = 5
 
@@ -41,10 +41,16 @@ def sample_warnings(task: Task, calibration: Inputs | None) -> tuple[str, ...]:
                 f"{shared} of {len(task)} evaluation samples are calibration samples too, so the measured drop may be "
                 "too small: keep the two apart"
             )
-    present = set(task.strata.tolist())
-    empty = [name for number, name in enumerate(task.classes) if number not in present]
+    empty = _absent(task)
     if empty:
         shown = ", ".join(empty[:_CLASSES_SHOWN])
         more = f" and {len(empty) - _CLASSES_SHOWN} more" if len(empty) > _CLASSES_SHOWN else ""
         warnings.append(f"no evaluation sample is of class {shown}{more}: nothing is measured there")
     return tuple(warnings)
+
+
+def _absent(task: Task) -> list[str]:
+    if isinstance(task, ManyClasses):
+        return list(task.absent)
+    present = set(task.strata.tolist())
+    return [name for number, name in enumerate(task.classes) if number not in present]

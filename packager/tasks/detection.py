@@ -103,6 +103,13 @@ class Detection:
         return self.vocabulary.names
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes without a box that must be found."""
+        return tuple(
+            name for name, count in zip(self.classes, self._wanted.sum(axis=0), strict=True) if not count
+        )
+
+    @property
     def strata(self) -> npt.NDArray[np.int64]:
         """(N,) the commonest class of each image, of equally common ones the lower; 0 where there is none."""
         common = [

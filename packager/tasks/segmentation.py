@@ -110,6 +110,13 @@ class Segmentation:
         return self.names
 
     @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes that no mask has."""
+        return tuple(
+            name for name, count in zip(self.names, self._truth.sum(axis=0), strict=True) if not count
+        )
+
+    @property
     def strata(self) -> npt.NDArray[np.int64]:
         """(N,) of the classes in each image the one that fewest images have; of equally rare ones the lower."""
         has = self._truth > 0

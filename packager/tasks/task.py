@@ -58,6 +58,16 @@ class Inputs(Protocol):
         ...
 
 
+@runtime_checkable
+class ManyClasses(Protocol):
+    """A task whose samples are of several classes at once, so that ``strata`` does not name them all."""
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Names of the classes that no sample has."""
+        ...
+
+
 class Task(Inputs, Protocol):
     """A task bound to its evaluation samples; equal ``sha256`` make the metrics of two runs comparable.
 
