@@ -6,6 +6,7 @@ profiles or for none. Does not print: progress is told to whoever listens, resul
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,18 +15,21 @@ from typing import Any
 from contract.errors import ConfigError, ManifestError
 from contract.profile import Profile
 from packager.baseline import Baseline, check_comparable, read_baseline
-from packager.bundle_writer import write_bundles
+from packager.bundle_writer import BundleContent, write_bundles
 from packager.bundling import bundle_content, plan_release
 from packager.cache import Stages
 from packager.edgetpu_stage import add_edgetpu
 from packager.gate import gate_faults
 from packager.judge import judge
+from packager.lint.rules import Finding
 from packager.lint.run import check_findings, lint_loaded, warning_texts
 from packager.notes import EdgetpuNote
 from packager.pack_notes import pack_notes
 from packager.plan import Plan, plan_pack
 from packager.preprocess import Fitting
 from packager.report import PackResult
+from packager.reporting.collect import collect_evidence
+from packager.reporting.write import write_with_report
 from packager.rules import Rules
 from packager.samples import check_samples, sample_warnings
 from packager.sources.load import check_on_calibration, load_source
@@ -56,6 +60,8 @@ class PackRequest:
         task: Name of the kind of task.
         task_options: Its options, as they were given.
         folder: What relative paths in options are relative to.
+        is_reported: Whether a report is written beside the bundles, or instead of them when nothing passes.
+        project: Text of a project file that asks for the same, for the report; empty for none.
     """
 
     model: Path
@@ -75,6 +81,8 @@ class PackRequest:
     task: str = DEFAULT_KIND
     task_options: Mapping[str, Any] = field(default_factory=dict)
     folder: Path = Path()
+    is_reported: bool = True
+    project: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,16 +94,18 @@ class Preparation:
         material: What it will be made from.
         baseline: The release not to fall behind; None for none.
         warnings: What should be looked at, although it stops nothing.
+        findings: What lint found.
     """
 
     plan: Plan
     material: Material
     baseline: Baseline | None
     warnings: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def pack(request: PackRequest, progress: Progress) -> PackResult:
-    """Quantize, measure, gate and bundle a model.
+    """Quantize, measure, gate and bundle a model, and report on it.
 
     Args:
         request: What is asked for.
@@ -107,7 +117,7 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     Raises:
         RejectedError: Model, images, labels or baseline cannot be used; nothing is written.
         ConfigError: The request contradicts itself.
-        StorageError: The bundles cannot be written.
+        StorageError: The bundles or the report cannot be written.
     """
     preparation = prepare(request, progress)
     material = preparation.material
@@ -117,31 +127,39 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     faults = gate_faults(judgement.verdicts, judgement.reference)
     notes = pack_notes(request.profiles, judgement.verdicts, workshop)
     edgetpu: list[EdgetpuNote] = []
-    bundles: list[Path] = []
+    contents: list[BundleContent] = []
     if not faults:
         release = plan_release(request.name, request.version, material, judgement)
-        contents = []
         for profile in request.profiles:
             progress.start(f"bundling for {profile.id}", None)
             content = bundle_content(release, workshop, judgement.verdicts[profile.id])
             content, note = add_edgetpu(content, profile)
             contents.append(content)
             edgetpu += [note] if note else []
-        progress.start("writing bundles", None)
-        bundles = write_bundles(request.output, contents)
-    return PackResult(
+    result = PackResult(
         name=request.name,
         version=request.version,
         reference=judgement.reference,
         float_measured=judgement.float_measured,
         verdicts=judgement.verdicts,
         faults=tuple(faults),
-        bundles=tuple(bundles),
         normalized=material.model.normalized.changes,
         conversion=material.model.conversion.describe() if material.model.conversion else "",
         warnings=preparation.warnings,
         notes=notes,
         edgetpu=tuple(edgetpu),
+    )
+    if request.is_reported:
+        evidence = collect_evidence(
+            request.profiles, workshop, judgement.verdicts, preparation.findings, request.project
+        )
+        written = write_with_report(request.output, contents, result, evidence)
+    else:
+        written = write_bundles(request.output, contents) if contents else []
+    return dataclasses.replace(
+        result,
+        bundles=tuple(written[: len(contents)]),
+        reports=tuple(written[len(contents) :]),
         stages_reused=stages.reused,
         stages_made=stages.made,
     )
@@ -177,7 +195,7 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     warnings = (*notes, *sample_warnings(material.task, material.calibration), *warning_texts(findings))
     for warning in warnings:
         progress.tell(f"warning: {warning}")
-    return Preparation(plan, material, baseline, warnings)
+    return Preparation(plan, material, baseline, warnings, findings)
 
 
 def _load(request: PackRequest, progress: Progress) -> tuple[Material, tuple[str, ...]]:

@@ -77,6 +77,10 @@ def main() -> None:
 @click.option(
     "--project", type=PATH, help="Project file.  [default: the nearest litefleet.toml up the folders]"
 )
+@click.option(
+    "--report/--no-report", default=None,
+    help="Write the report, a page and JSON, beside the bundles.  [default: report]",
+)  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Read and check everything, print the plan, make nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) -> None:
@@ -84,7 +88,8 @@ def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) ->
 
     MODEL is a float32 model: a .tflite, .keras, .h5, .onnx or .pt2 file, or a SavedModel folder. --task says what it
     is for, how the samples are read and what is measured. Every rung of a profile's ladder is made and measured; those
-    that lose no more than --max-drop go into the bundle. When none passes for some profile, nothing is written.
+    that lose no more than --max-drop go into the bundle. When none passes for some profile, no bundle is
+    written. A report, as a page and as JSON, is written either way.
     Whatever is not given here is taken from litefleet.toml.
     """
     from packager.request import pack_request
@@ -105,9 +110,10 @@ def pack(project: Path | None, *, dry_run: bool, as_json: bool, **flags: Any) ->
         show_pack(result)
     if result.faults:
         raise AccuracyError(
-            f"{result.name} {result.version} is refused and nothing was written, because no variant passes",
+            f"{result.name} {result.version} is refused and no bundle was written, because no variant passes",
             faults=result.faults,
-            remedy="train on, or allow a larger --max-drop if the application can bear it",
+            remedy="train on, or allow a larger --max-drop if the application can bear it"
+            + (f"; {result.reports[0]} says more" if result.reports else ""),
         )
 
 

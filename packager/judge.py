@@ -144,7 +144,7 @@ class _Bench:
 
     def _next(self, rung: Rung) -> tuple[str, ...]:
         try:
-            return next_floats(self.workshop.blame(rung), set(rung.floats))
+            return next_floats(self.workshop.blame(rung).operators, set(rung.floats))
         except RejectedError as error:
             self.workshop.progress.tell(f"{rung.name} is not recovered: {error}")
             return ()

@@ -56,6 +56,7 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         min_samples: How many evaluation samples there must be.
         recovery_trials: How often a failing rung is tried again with more operators in float; 0 for never.
         cache: Whether to use and keep what earlier runs made.
+        report: Whether to write the report beside the bundles.
     """
 
     model: str = ""
@@ -80,6 +81,7 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     min_samples: int = DEFAULT_MIN_SAMPLES
     recovery_trials: int = DEFAULT_RECOVERY_TRIALS
     cache: bool = True
+    report: bool = True
 
 
 class ProjectFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

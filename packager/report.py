@@ -33,6 +33,7 @@ class PackResult:
         verdicts: Profile id to the verdicts over its ladder.
         faults: One per profile that nothing passes for; then there are no bundles.
         bundles: Paths, one per profile.
+        reports: Paths of the report, as a page and as JSON; empty when none was asked for.
         normalized: What was done to the model before anything was made of it.
         conversion: How it was made of another framework's model; empty for a .tflite file.
         warnings: What should be looked at, although it stopped nothing.
@@ -48,7 +49,8 @@ class PackResult:
     float_measured: Measurement
     verdicts: Mapping[str, tuple[Verdict, ...]]
     faults: tuple[str, ...]
-    bundles: tuple[Path, ...]
+    bundles: tuple[Path, ...] = ()
+    reports: tuple[Path, ...] = ()
     normalized: tuple[str, ...] = ()
     conversion: str = ""
     warnings: tuple[str, ...] = ()
@@ -179,6 +181,7 @@ def pack_json(result: PackResult) -> dict[str, object]:
         "notes": msgspec.to_builtins(result.notes),
         "edgetpu": msgspec.to_builtins(result.edgetpu),
         "bundles": [str(path) for path in result.bundles],
+        "reports": [str(path) for path in result.reports],
         "faults": list(result.faults),
         "warnings": list(result.warnings),
         "stages": {"reused": result.stages_reused, "made": result.stages_made},

@@ -14,6 +14,7 @@ from packager.app import PackRequest
 from packager.cache import default_cache_folder
 from packager.preprocess import Fitting
 from packager.project import Project, find_project, gate_rules, load_project, numbers, override
+from packager.reporting.project_text import project_text
 
 
 def pack_request(
@@ -44,6 +45,7 @@ def pack_request(
     profiles = tuple(load_profile(name) for name in table.profiles)
     rules = gate_rules(table)
 
+    options = {**found.task_options, **task_options}
     return PackRequest(
         model=Path(table.model),
         name=table.name,
@@ -58,10 +60,12 @@ def pack_request(
         std=numbers(table.std),
         fitting=Fitting(Resize(table.resize) if table.resize else None, table.pad, table.bgr),
         task=table.task,
-        task_options={**found.task_options, **task_options},
+        task_options=options,
         folder=path.resolve().parent if path else Path.cwd(),
         output=Path(table.output),
         cache=default_cache_folder() if table.cache else None,
+        is_reported=table.report,
+        project=project_text(table, options),
     )
 
 

@@ -64,6 +64,14 @@ class Blame:
     group: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Ranking:
+    """Every operator that can be blamed, worst first, and on how many samples the models were compared."""
+
+    operators: tuple[Blame, ...]
+    samples: int
+
+
 def lost_share(found: npt.ArrayLike, wanted: npt.ArrayLike) -> float:
     """Rule 1.
 

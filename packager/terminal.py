@@ -122,7 +122,7 @@ def show_pack(result: PackResult) -> None:
         console.print(
             f"{result.stages_reused} of {stages} steps were done by an earlier run", highlight=False
         )
-    for path in result.bundles:
+    for path in (*result.bundles, *result.reports):
         console.print(Text(f"wrote {path} ({path.stat().st_size:,} bytes)"), soft_wrap=True)
 
 

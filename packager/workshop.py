@@ -36,7 +36,7 @@ from packager.record import Run, decode_run, encode_run
 from packager.runtime.flatbuffer import estimate_memory_bytes
 from packager.runtime.graph import read_graph
 from packager.runtime.interpreter import LoadedModel
-from packager.selective import Blame, rank, read_steps
+from packager.selective import Ranking, rank, read_steps
 from packager.sources.tflite import SourceModel
 from packager.tasks.kind import Presentation
 from packager.tasks.task import Array, Inputs, Relative, Scores, Task
@@ -101,6 +101,12 @@ class Workshop:
         self._ranges: dict[Precision, Ranges] = {}
         self._made: dict[tuple[Precision, tuple[str, ...]], bytes | str] = {}
         self._measured: dict[tuple[Precision, tuple[str, ...], DelegateName], Measured | str] = {}
+        self._blamed: dict[tuple[Precision, tuple[str, ...]], Ranking] = {}
+
+    @property
+    def material(self) -> Material:
+        """What it works with."""
+        return self._material
 
     @property
     def task(self) -> Task:
@@ -197,25 +203,36 @@ class Workshop:
         evaluation = evaluate(model, task, self._progress.advance)
         return encode_run(Run(evaluation, measure_latency_ms(model, task)))
 
-    def blame(self, rung: Rung) -> list[Blame]:
-        """Which operators of a rung's model add how much error, worst first.
+    def blame(self, rung: Rung, most: int = _RANKING_SAMPLES) -> Ranking:
+        """Which operators of a rung's model add how much error.
+
+        Args:
+            rung: One that was measured.
+            most: On how many samples to compare; a comparison on more that was made before is taken instead.
 
         Raises:
             RejectedError: The model cannot be compared with the float one.
         """
+        known = self._blamed.get((rung.precision, rung.floats))
+        if known is None or known.samples < most:
+            known = self._blamed[rung.precision, rung.floats] = self._blame(rung, most)
+        return known
+
+    def _blame(self, rung: Rung, most: int) -> Ranking:
         model = self._material.model
         made = self.make(rung)
         assert isinstance(made, bytes)  # noqa: S101 - asked for measured rungs only
         self._progress.start(f"looking for what spoils {rung.name}", None)
         samples = self._material.calibration or self.task
-        every = range(0, len(samples), max(1, len(samples) // _RANKING_SAMPLES))
-        inputs = samples.inputs(every[:_RANKING_SAMPLES])
+        every = range(0, len(samples), max(1, len(samples) // most))[:most]
+        inputs = samples.inputs(every)
         key = stage_key(
             "compared", **self._origin, variant=hashlib.sha256(made).hexdigest(), inputs=_digest(inputs)
         )
         compare = lambda: msgspec.json.encode(compare_tensors(model.content, made, model.source, inputs))  # noqa: E731
         errors = msgspec.json.decode(self._stages.run(key, compare), type=dict[str, float])
-        return rank(read_steps(read_graph(model.content)), errors, rung.precision)
+        operators = rank(read_steps(read_graph(model.content)), errors, rung.precision)
+        return Ranking(tuple(operators), len(every))
 
     def outputs(self, rung: Rung, positions: Sequence[int]) -> tuple[Array, ...]:
         """(positions, ...) of every output of a rung that was measured."""

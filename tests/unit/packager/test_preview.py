@@ -27,7 +27,7 @@ def preparation() -> Preparation:
         calibration=None,
         presentation=Presentation(task=Task.CLASSIFICATION),
     )
-    return Preparation(plan_pack([BOARD]), material, None, ("look at this",))
+    return Preparation(plan_pack([BOARD]), material, None, ("look at this",), ())
 
 
 def test_every_rung_stands_in_the_ladders_order_with_its_reason() -> None:
