@@ -36,7 +36,13 @@ _OPERATOR = re.compile(r"^([A-Z0-9_]+) +(\d+) +(\S.*?) *$", re.MULTILINE)
 
 
 class OperatorRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of the log's table: operator, how many of them, and what became of them."""
+    """A line of the log's table.
+
+    Attributes:
+        operator: TFLite's name.
+        count: How many of them.
+        status: What became of them.
+    """
 
     operator: str
     count: int

@@ -55,5 +55,7 @@ def _named(value: object) -> object:
 def _line(key: str, value: object) -> str:
     # TOML's strings, numbers, booleans and arrays are written as JSON's; only DEL must be escaped as well. A file's
     # name need not be text: what is not, is shown as such.
-    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode("utf-8", "replace").decode()
+    text = (
+        json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f").encode("utf-8", "replace").decode()
+    )
     return f"{key} = {text}\n"

@@ -21,7 +21,7 @@ from contract.topics import QOS, RETAINED, Kind, Topics
 from edge_agent.update.machine import TABLE
 from tests.support.builders import a_manifest
 from tests.support.contract_builders import EXAMPLES
-from tests.support.reference_types import default_name, struct_types, type_name
+from tests.support.reference_types import REPORTS, default_name, struct_types, type_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "reference"
@@ -75,7 +75,7 @@ def _table(head: tuple[str, ...], rows: Iterator[tuple[str, ...]]) -> str:
 
 
 def _fields(name: str) -> str:
-    struct = struct_types()[name]
+    struct = (struct_types() | struct_types(REPORTS))[name]
     meaning = meanings(struct.cls)
     rows = (
         (f"`{field.encode_name}`", type_name(field.type), default_name(field), meaning[field.name])

@@ -20,6 +20,7 @@ DOORS = {
     "packager": {
         "ai_edge_litert": "packager.runtime",
         "cryptography": "packager.keys",
+        "jinja2": "packager.reporting.render",
         "keras": "packager.sources.converters",
         "litert_quantizer": "packager.quantize",
         "litert_torch": "packager.sources.converters",

@@ -15,7 +15,7 @@ from contract.manifest import Manifest
 from contract.messages import MESSAGE_OF, EventKind
 from firmware_profiles import load_profile, profile_ids
 from tests.support.reference import COMMANDS, PAGES, ROOT, blocks_of, commands, meanings, rendered
-from tests.support.reference_types import enums, leaves, struct_types
+from tests.support.reference_types import REPORTS, enums, leaves, struct_types
 
 SKIPPED = {".git", "build", "dist"}
 MARKDOWN = sorted(
@@ -118,7 +118,7 @@ def test_a_reference_page_says_what_the_code_says(path: Path) -> None:
 def test_every_field_is_explained() -> None:
     silent = [
         f"{name}.{field.name}"
-        for name, struct in struct_types().items()
+        for name, struct in (struct_types() | struct_types(REPORTS)).items()
         for field in struct.fields
         if not meanings(struct.cls).get(field.name)
     ]
@@ -126,7 +126,8 @@ def test_every_field_is_explained() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "roots"), [("manifest.md", (Manifest,)), ("messages.md", tuple(MESSAGE_OF.values()))]
+    ("name", "roots"),
+    [("manifest.md", (Manifest,)), ("messages.md", tuple(MESSAGE_OF.values())), ("report.md", REPORTS)],
 )
 def test_every_struct_has_its_table_on_its_page(name: str, roots: tuple[type[msgspec.Struct], ...]) -> None:
     tables = [block[1] for block in blocks_of(page(name)) if block[0] == "fields"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -22,6 +24,7 @@ from contract.bundle import BundleReader
 from contract.manifest import Manifest
 from contract.profile import DelegateName, Precision
 from packager.cli import main
+from packager.reporting.document import Report
 from packager.runtime.interpreter import LoadedModel
 from tests.support.packager_builders import DIGITS
 from tests.support.packager_models import crashing, with_names_that_are_not_unique
@@ -29,6 +32,7 @@ from tests.support.packager_models import crashing, with_names_that_are_not_uniq
 COMMAND = [sys.executable, "-m", "packager.cli"]
 PROFILES = ("generic-x86-64", "generic-x86-64-small")
 TIMEOUT_S = 100.0
+REPORTS = ("digits-1.0.0.report.html", "digits-1.0.0.report.json")
 
 
 def arguments(version: str = "1.0.0", profiles: tuple[str, ...] = PROFILES) -> list[str]:
@@ -75,7 +79,7 @@ def test_one_bundle_a_profile_is_written_and_the_terminal_is_clean(
     folder, done = packed
     assert (done.returncode, done.stderr) == (0, "")
     assert sorted(path.name for path in folder.iterdir()) == sorted(
-        bundle_of(folder, profile).name for profile in PROFILES
+        [*(bundle_of(folder, profile).name for profile in PROFILES), *REPORTS]
     )
     assert "generic-x86-64-small" in done.stdout
     assert done.stdout.count("shipped") == 5
@@ -139,22 +143,69 @@ def test_packing_again_in_another_folder_gives_the_same_bytes(
     for profile in PROFILES:
         again = bundle_of(tmp_path / "dist", profile).read_bytes()
         assert again == bundle_of(packed[0], profile).read_bytes()
+    for name in REPORTS:
+        assert (tmp_path / "dist" / name).read_bytes() == (packed[0] / name).read_bytes()
 
 
-def test_a_spoiled_version_is_refused_against_the_baseline_and_nothing_is_written(
+def test_a_spoiled_version_is_refused_against_the_baseline_and_only_its_report_is_written(
     packed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     baseline = ("--baseline", str(bundle_of(packed[0], "generic-x86-64")))
     done = run_pack(tmp_path, DIGITS / "digits-1.2.0.tflite", *baseline, "--json", version="1.2.0")
     assert done.returncode == 1
-    assert list(tmp_path.iterdir()) == []
+    assert sorted(path.name for path in (tmp_path / "dist").iterdir()) == [
+        "digits-1.2.0.report.html",
+        "digits-1.2.0.report.json",
+    ]
+    assert b"Why it is refused" in (tmp_path / "dist" / "digits-1.2.0.report.html").read_bytes()
     (line,) = done.stderr.splitlines()
-    assert line.startswith("error: digits 1.2.0 is refused and nothing was written")
+    assert line.startswith("error: digits 1.2.0 is refused and no bundle was written")
+    assert line.endswith(f"{tmp_path}/dist/digits-1.2.0.report.html says more")
     assert "best accuracy is 0.56" in line
     assert "0.9880 (0.9980 of digits 1.0.0 less 0.01)" in line
     report = json.loads(done.stdout)
     assert report["bundles"] == []
     assert {row["verdict"] for row in report["rows"]} == {"refused"}
+
+
+def test_the_report_says_what_was_found_and_holds_no_path(
+    packed: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    folder, done = packed
+    report = msgspec.json.decode((folder / REPORTS[1]).read_bytes(), type=Report)
+    assert report.outcome == "shipped"
+    assert {one.name for one in report.variants} == {
+        "static-int8",
+        "dynamic-int8",
+        "weight-only-int8",
+        "float32",
+    }
+    for board in report.profiles:
+        path = bundle_of(folder, board.profile)
+        assert board.bundle is not None
+        assert board.bundle.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        shipped = [rung.variant for rung in board.rungs if rung.outcome == "shipped"]
+        assert shipped == [variant.name for variant in manifest_of(path).variants]
+    static = report.variant("static-int8", "xnnpack")
+    assert static is not None
+    assert static.ranking is not None
+    assert (static.ranking.samples, len(static.ranking.operators)) == (4, 9)
+    assert static.coverage is not None
+    page = (folder / REPORTS[0]).read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>")
+    for text in (page, (folder / REPORTS[1]).read_text(encoding="utf-8")):
+        assert str(folder) not in text
+        assert str(DIGITS.parent) not in text
+    assert f"wrote {folder / REPORTS[0]}" in done.stdout
+
+
+def test_a_refused_version_without_a_report_leaves_nothing(
+    packed: tuple[Path, subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    baseline = ("--baseline", str(bundle_of(packed[0], "generic-x86-64")), "--no-report")
+    done = run_pack(tmp_path, DIGITS / "digits-1.2.0.tflite", *baseline, version="1.2.0")
+    assert done.returncode == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_healthy_next_version_passes_against_the_baseline(
@@ -218,9 +269,10 @@ def test_what_the_quantizer_cannot_make_is_shown_as_not_available_and_the_rest_s
 
 def test_a_ladder_without_static_rungs_needs_no_calibration_images(tmp_path: Path) -> None:
     request = ["--name", "digits", "--version", "1.0.0", "--profile", "generic-x86-64-small"]
-    images = ["--evaluation", str(DIGITS / "evaluation"), "--output", str(tmp_path)]
+    images = ["--evaluation", str(DIGITS / "evaluation"), "--output", str(tmp_path), "--no-report"]
     result = CliRunner().invoke(main, ["pack", str(DIGITS / "digits-1.0.0.tflite"), *request, *images])
     assert result.exit_code == 0
+    assert [path.suffix for path in tmp_path.iterdir()] == [".bundle"]
     assert result.stdout.count("shipped") == 2
 
 

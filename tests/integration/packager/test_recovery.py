@@ -109,7 +109,7 @@ def test_without_trials_a_planted_collapse_is_refused_and_the_ladder_goes_on(tmp
     assert [variant.name for variant in manifest_of(result).variants] == ["float32"]
 
 
-def test_where_nothing_else_is_on_the_ladder_a_collapse_is_refused_and_nothing_is_written(
+def test_where_nothing_else_is_on_the_ladder_a_collapse_is_refused_and_only_reported(
     tmp_path: Path,
 ) -> None:
     rules = Rules(recovery_trials=0)
@@ -117,7 +117,8 @@ def test_where_nothing_else_is_on_the_ladder_a_collapse_is_refused_and_nothing_i
     assert result.bundles == ()
     (fault,) = result.faults
     assert "best accuracy is 0.1" in fault
-    assert not (tmp_path / "dist").exists()
+    assert [path.suffix for path in (tmp_path / "dist").iterdir() if path.suffix == ".bundle"] == []
+    assert [path.name for path in result.reports] == ["digits-1.0.0.report.html", "digits-1.0.0.report.json"]
 
 
 def test_a_model_that_no_float_operator_can_save_stops_within_its_trials(tmp_path: Path) -> None:

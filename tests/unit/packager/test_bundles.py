@@ -51,6 +51,29 @@ def test_when_the_second_bundle_cannot_be_placed_the_first_is_taken_back(tmp_pat
     assert [path.name for path in tmp_path.iterdir()] == [NAMES[1]]
 
 
+def test_what_is_told_stands_beside_the_bundles_and_knows_them(tmp_path: Path) -> None:
+    paths = write_bundles(
+        tmp_path / "dist", TWO, lambda staged: {"told.txt": b" ".join(path.name.encode() for path in staged)}
+    )
+    assert [path.name for path in paths] == [*NAMES, "told.txt"]
+    assert (tmp_path / "dist" / "told.txt").read_text() == " ".join(NAMES)
+
+
+def test_without_bundles_only_what_is_told_is_written(tmp_path: Path) -> None:
+    assert write_bundles(tmp_path / "dist", [], lambda _: {"told.txt": b"why"}) == [
+        tmp_path / "dist" / "told.txt"
+    ]
+    assert [path.name for path in (tmp_path / "dist").iterdir()] == ["told.txt"]
+
+
+def test_when_it_cannot_be_told_no_bundle_is_written_either(tmp_path: Path) -> None:
+    (tmp_path / "told.txt").mkdir()
+    (tmp_path / "told.txt" / "in the way").touch()
+    with pytest.raises(StorageError):
+        write_bundles(tmp_path, TWO, lambda _: {"told.txt": b"why"})
+    assert [path.name for path in tmp_path.iterdir()] == ["told.txt"]
+
+
 def test_an_output_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dist").write_text("a file")
     with pytest.raises(StorageError, match="cannot write bundles to"):
