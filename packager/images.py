@@ -160,7 +160,7 @@ def read_indices(file: ImageFile, purpose: str) -> npt.NDArray[np.uint8]:
     Raises:
         ManifestError: It cannot be read or decoded, or is in colour.
     """
-    content = _read(file, purpose)
+    content = read_bounded(file, f"{purpose} image")
     try:
         with Image.open(io.BytesIO(content)) as image:
             mode, values = image.mode, np.asarray(image)
