@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+_LOOK_S = 0.5
 _SETTINGS = {
     "LANG": "C.UTF-8",
     "NO_COLOR": "1",
@@ -26,7 +28,13 @@ _SETTINGS = {
 
 
 def run_child(
-    command: Sequence[str], folder: Path, log: Path, timeout_s: float, *, is_ours: bool = False
+    command: Sequence[str],
+    folder: Path,
+    log: Path,
+    timeout_s: float,
+    *,
+    is_ours: bool = False,
+    on_look: Callable[[], None] = lambda: None,
 ) -> str:
     """Run a command to its end.
 
@@ -36,6 +44,7 @@ def run_child(
         log: Gets what it says; written anew.
         timeout_s: Its time.
         is_ours: Whether it is one of our own modules, which gets the user's environment as this process does.
+        on_look: Called about twice a second while it works, and once after it.
 
     Returns:
         Nothing when it ended with 0, else how it ended, for error texts.
@@ -54,7 +63,7 @@ def run_child(
         ) as process,
     ):
         try:
-            code = process.wait(timeout_s)
+            code = _wait(process, timeout_s, on_look)
         except BaseException as error:
             # Not yet waited for, so the number is still this process group's.
             os.killpg(process.pid, signal.SIGKILL)
@@ -64,3 +73,18 @@ def run_child(
     if code < 0:
         return f"it crashed (signal {-code})"
     return f"it ended with exit code {code}" if code else ""
+
+
+def _wait(process: subprocess.Popen[bytes], timeout_s: float, on_look: Callable[[], None]) -> int:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            code = process.wait(max(0.0, min(left, _LOOK_S)))
+        except subprocess.TimeoutExpired:
+            if left <= _LOOK_S:
+                raise
+            on_look()
+        else:
+            on_look()
+            return code

@@ -25,15 +25,7 @@ class KerasModel:
     """A functional or Sequential model."""
 
     def __init__(self, path: Path) -> None:
-        if path.suffix != ".keras":
-            _check_h5(path)
-        model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
-        if not getattr(model, "inputs", None):
-            raise RefusedError(
-                "the model has no inputs of fixed shape: build it as a functional or Sequential model "
-                "with keras.Input, or give its SavedModel (model.export)"
-            )
-        self._model = model
+        self._model = model = load_model(path)
         self._folder = path.parent / "exported"
         self.inputs = [
             Border(_word(one.name), pin_shape(one.name, one.shape), str(one.dtype), one.name, _sizes(one))
@@ -78,6 +70,23 @@ class KerasModel:
 def open_source(path: Path) -> KerasModel:
     """Load a .keras or .h5 file."""
     return KerasModel(path)
+
+
+def load_model(path: Path) -> Any:
+    """Load a .keras or .h5 file as a Keras model.
+
+    Raises:
+        RefusedError: It carries code, is damaged, or has no inputs.
+    """
+    if path.suffix != ".keras":
+        _check_h5(path)
+    model: Any = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if not getattr(model, "inputs", None):
+        raise RefusedError(
+            "the model has no inputs of fixed shape: build it as a functional or Sequential model "
+            "with keras.Input, or give its SavedModel (model.export)"
+        )
+    return model
 
 
 def _check_h5(path: Path) -> None:

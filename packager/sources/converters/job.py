@@ -6,7 +6,7 @@ run.
 
 The folder holds ``job.json`` (``{"source": name, "mode": "convert" or "answer"}``), the source, and to answer
 ``inputs.npz``. It gets ``model.tflite`` (to convert), ``reference.npz`` with ``input.<name>`` and
-``expected.<name>`` (samples, ...) and ``answer.json``.
+``expected.<name>`` (samples, ...) and ``answer.json``. A job of mode ``train`` is its module's own (``train_keras``).
 """
 
 from __future__ import annotations
@@ -76,7 +76,10 @@ def run(module: ModuleType, folder: Path) -> None:
     """Do the job in a folder."""
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     try:
-        answer = _work(module.open_source(folder / job["source"]), job["mode"], folder)
+        if job["mode"] == "train":
+            answer = module.work(folder, job)
+        else:
+            answer = _work(module.open_source(folder / job["source"]), job["mode"], folder)
     except RefusedError as error:
         answer = {"refused": _first_line(str(error))}
     except SystemExit:
