@@ -33,6 +33,7 @@ from packager.reporting.write import write_with_report
 from packager.rules import Rules
 from packager.samples import check_samples, sample_warnings
 from packager.sources.load import check_on_calibration, load_source
+from packager.sources.tflite import SourceModel
 from packager.tasks.kind import DataRequest, parse_options
 from packager.tasks.kinds import DEFAULT_KIND, KINDS, find_kind
 from packager.workshop import Material, Progress, Workshop
@@ -184,7 +185,7 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
         )
     baseline = read_baseline(request.baseline, request.name) if request.baseline else None
     progress.start("reading model and samples", None)
-    material, notes = _load(request, progress)
+    material, notes = load_material(request, progress)
     if normalized := material.model.normalized.text(material.model.name):
         progress.tell(normalized)
     if baseline is not None:
@@ -198,11 +199,26 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     return Preparation(plan, material, baseline, warnings, findings)
 
 
-def _load(request: PackRequest, progress: Progress) -> tuple[Material, tuple[str, ...]]:
-    """What the run works with, and what was done to its samples."""
+def load_material(
+    request: PackRequest, progress: Progress, model: SourceModel | None = None
+) -> tuple[Material, tuple[str, ...]]:
+    """Read model and samples.
+
+    Args:
+        request: What is asked for.
+        progress: Told what is going on.
+        model: Where it was read already; None to read it.
+
+    Returns:
+        What the run works with, and what was done to its samples.
+
+    Raises:
+        RejectedError: They cannot be used.
+        ConfigError: The request contradicts itself.
+    """
     kind = find_kind(request.task)
     options = parse_options(kind, request.task_options)
-    model = load_source(request.model, progress)
+    model = model or load_source(request.model, progress)
     if faults := kind.borders(model.source, options):
         raise ManifestError(
             f"{model.name} does not fit task {kind.name}",

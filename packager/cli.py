@@ -15,6 +15,7 @@ import click
 from contract.commands import LitefleetGroup
 from contract.errors import AccuracyError, ConfigError
 from contract.manifest import Resize
+from packager.compression.cli import compress, distil
 from packager.options import PATH, Assignment, Numbers, fitting_options, keys_option, token_option
 from packager.rules import DEFAULT_MIN_SAMPLES, DEFAULT_RECOVERY_TRIALS
 from packager.settings import SERVER_ENV, read_token
@@ -130,6 +131,54 @@ def _show_plan(request: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
         show_preview(found)
+
+
+def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
+    """Check what can be checked without looking at a model or an image."""
+    from contract.identifiers import parse_model, parse_version
+    from firmware_profiles import load_profile
+    from packager.cache import default_cache_folder
+    from packager.project import Project, find_project, gate_rules, load_project, numbers, override
+
+    path = project_file or find_project(Path.cwd())
+    flags["profiles"] = flags["profiles"] or None
+    if path:
+        _echo_aside(f"settings from {path}")
+    table = override(load_project(path) if path else Project(), flags)
+    try:
+        parse_model(table.name)
+        parse_version(table.version)
+    except ManifestError as error:
+        raise ConfigError(str(error), remedy=error.remedy) from error
+    profiles = tuple(load_profile(name) for name in table.profiles)
+    rules = gate_rules(table)
+    from packager.app import PackRequest
+    from packager.preprocess import Fitting
+
+    return PackRequest(
+        model=Path(table.model),
+        name=table.name,
+        version=table.version,
+        profiles=profiles,
+        evaluation=Path(table.evaluation),
+        calibration=_optional(table.calibration),
+        labels=_optional(table.labels),
+        baseline=_optional(table.baseline),
+        rules=rules,
+        mean=numbers(table.mean),
+        std=numbers(table.std),
+        fitting=Fitting(Resize(table.resize) if table.resize else None, table.pad, table.bgr),
+        output=Path(table.output),
+        cache=default_cache_folder() if table.cache else None,
+    )
+
+
+def _optional(path: str) -> Path | None:
+    return Path(path) if path else None
+
+
+main.add_command(compress)
+main.add_command(distil)
 
 
 @main.command(epilog="Example: litefleet-packager inspect dist/digits-1.0.0-raspberry-pi-4.bundle")

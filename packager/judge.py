@@ -18,6 +18,7 @@ from packager.gate import Measurement, Recovery, Reference, Verdict, decide_prof
 from packager.plan import Plan, Rung
 from packager.rules import Rules
 from packager.selective import RECOVERABLE, next_floats
+from packager.tasks.task import Task
 from packager.workshop import Measured, Workshop
 
 FLOAT_RUNG = Rung(Precision.FLOAT32, DelegateName.XNNPACK)
@@ -38,7 +39,9 @@ class Judgement:
     verdicts: dict[str, tuple[Verdict, ...]]
 
 
-def judge(plan: Plan, workshop: Workshop, rules: Rules, baseline: Baseline | None) -> Judgement:
+def judge(
+    plan: Plan, workshop: Workshop, rules: Rules, baseline: Baseline | None, original: Workshop | None = None
+) -> Judgement:
     """Measure and decide.
 
     Args:
@@ -46,23 +49,14 @@ def judge(plan: Plan, workshop: Workshop, rules: Rules, baseline: Baseline | Non
         workshop: Makes and measures.
         rules: What is asked for.
         baseline: The release not to fall behind; None for none.
+        original: Has the float model that all is measured against; None where the workshop has it.
 
     Raises:
         ManifestError: The float model itself cannot be measured, or answers no numbers.
     """
-    floating = _measure_float(workshop)
+    floating = measure_float(original or workshop)
     workshop.refer_to(floating.evaluation.scores)
-    task = workshop.task
-    reference = Reference(
-        metric=task.metric,
-        float_value=floating.measurement.value,
-        float_bytes=floating.measurement.size_bytes,
-        rules=rules,
-        baseline_value=baseline.float_value if baseline else None,
-        baseline_name=baseline.name if baseline else "",
-        class_names=task.classes,
-        float_classes=floating.measurement.classes,
-    )
+    reference = make_reference(workshop.task, floating, rules, baseline)
     bench = _Bench(workshop, reference, floating.evaluation)
     measured = {rung.key: bench.measure(rung) for rung in _rungs(plan)}
     recovered = {
@@ -79,11 +73,37 @@ def judge(plan: Plan, workshop: Workshop, rules: Rules, baseline: Baseline | Non
     )
 
 
+def make_reference(task: Task, floating: Measured, rules: Rules, baseline: Baseline | None) -> Reference:
+    """What variants are measured against.
+
+    Args:
+        task: Bound to the evaluation samples.
+        floating: The float model on them.
+        rules: What is asked for.
+        baseline: The release not to fall behind; None for none.
+    """
+    return Reference(
+        metric=task.metric,
+        float_value=floating.measurement.value,
+        float_bytes=floating.measurement.size_bytes,
+        rules=rules,
+        baseline_value=baseline.float_value if baseline else None,
+        baseline_name=baseline.name if baseline else "",
+        class_names=task.classes,
+        float_classes=floating.measurement.classes,
+    )
+
+
 def _rungs(plan: Plan) -> list[Rung]:
     return [Rung(*key) for key in plan.measurements]
 
 
-def _measure_float(workshop: Workshop) -> Measured:
+def measure_float(workshop: Workshop) -> Measured:
+    """How the float model does.
+
+    Raises:
+        ManifestError: It cannot be measured, or answers no numbers.
+    """
     found = workshop.measure(FLOAT_RUNG)
     if isinstance(found, str):
         raise ManifestError(f"the float model cannot be measured: {found}")

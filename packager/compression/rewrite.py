@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from contract.errors import ManifestError
 from packager.compression.plan import ELEMENTS_LEAST, WEIGHT_INPUTS, Compression
+from packager.compression.report import LayerRow
 from packager.sources.converters.shrink import Weights, cluster, prune
 from packager.runtime.objects import (
     constant_of,
@@ -28,20 +28,6 @@ from packager.runtime.objects import (
 )
 
 
-class Layer(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done to the weights of one layer.
-
-    Attributes:
-        name: Of the weight tensor.
-        elements: How many weights it has.
-        zeros: How many of them are 0 now.
-        values: How many different shares of their channel's largest weight there are at most now; 0 for no such limit.
-    """
-
-    name: str
-    elements: int
-    zeros: int
-    values: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +38,7 @@ class _Place:
     buffer: int
 
 
-def compress_model(content: bytes, wanted: Compression) -> tuple[bytes, tuple[Layer, ...]]:
+def compress_model(content: bytes, wanted: Compression) -> tuple[bytes, tuple[LayerRow, ...]]:
     """Prune, then cluster.
 
     Args:
@@ -76,7 +62,9 @@ def compress_model(content: bytes, wanted: Compression) -> tuple[bytes, tuple[La
             raise ManifestError(f"weights {name} hold NaN or infinity", remedy="train on, or mend them")
         made = _shrink(weights.astype(np.float32), wanted)
         model.buffers[place.buffer] = make_buffer(made.astype("<f4").tobytes())
-        layers.append(Layer(name=name, elements=made.size, zeros=int((made == 0).sum()), values=wanted.clusters))
+        layers.append(
+            LayerRow(name=name, elements=made.size, zeros=int((made == 0).sum()), values=wanted.clusters)
+        )
     if not layers:
         raise ManifestError(
             f"no layer has {ELEMENTS_LEAST} weights that could be pruned or clustered",
