@@ -18,6 +18,9 @@ from packager.baseline import Baseline, check_comparable, read_baseline
 from packager.bundle_writer import BundleContent, write_bundles
 from packager.bundling import bundle_content, plan_release
 from packager.cache import Stages
+from packager.compression.plan import Compression
+from packager.compression.report import DownloadRow
+from packager.compression.stage import compress_material, verdict_downloads
 from packager.edgetpu_stage import add_edgetpu
 from packager.gate import gate_faults
 from packager.judge import judge
@@ -63,6 +66,7 @@ class PackRequest:
         folder: What relative paths in options are relative to.
         is_reported: Whether a report is written beside the bundles, or instead of them when nothing passes.
         project: Text of a project file that asks for the same, for the report; empty for none.
+        compression: What is done to the float model's weights before rungs are made of it.
     """
 
     model: Path
@@ -84,6 +88,7 @@ class PackRequest:
     folder: Path = Path()
     is_reported: bool = True
     project: str = ""
+    compression: Compression = field(default_factory=Compression)
 
 
 @dataclass(frozen=True)
@@ -123,8 +128,15 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     preparation = prepare(request, progress)
     material = preparation.material
     stages = Stages(request.cache)
-    workshop = Workshop(material, progress, stages)
-    judgement = judge(preparation.plan, workshop, request.rules, preparation.baseline)
+    workshop = original = Workshop(material, progress, stages)
+    if not request.compression.is_none:
+        material = compress_material(material, request.compression, progress)
+        workshop = Workshop(material, progress, stages)
+    judgement = judge(preparation.plan, workshop, request.rules, preparation.baseline, original)
+    downloads: tuple[DownloadRow, ...] = ()
+    if workshop is not original:
+        progress.start("compressing as transfers do", None)
+        downloads = verdict_downloads(original, workshop, judgement.verdicts.values())
     faults = gate_faults(judgement.verdicts, judgement.reference)
     notes = pack_notes(request.profiles, judgement.verdicts, workshop)
     edgetpu: list[EdgetpuNote] = []
@@ -149,6 +161,7 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         warnings=preparation.warnings,
         notes=notes,
         edgetpu=tuple(edgetpu),
+        downloads=downloads,
     )
     if request.is_reported:
         evidence = collect_evidence(

@@ -73,6 +73,14 @@ def main() -> None:
     f"[default: {DEFAULT_RECOVERY_TRIALS}]",
 )  # fmt: skip
 @click.option(
+    "--prune", type=click.FloatRange(0, 1, max_open=True), metavar="SHARE",
+    help="Share of every layer's weights to set to 0 first; see compress.",
+)  # fmt: skip
+@click.option(
+    "--cluster", type=click.IntRange(0, 255), metavar="COUNT",
+    help="How many values the weights of a layer may have; see compress.",
+)  # fmt: skip
+@click.option(
     "--cache/--no-cache", default=None, help="Go on where an earlier run stopped.  [default: cache]"
 )
 @click.option(
@@ -131,50 +139,6 @@ def _show_plan(request: Any, *, as_json: bool) -> None:
         click.echo(json.dumps(msgspec.to_builtins(found), indent=2))
     else:
         show_preview(found)
-
-
-def _request(project_file: Path | None, flags: dict[str, Any]) -> Any:
-    """Check what can be checked without looking at a model or an image."""
-    from contract.identifiers import parse_model, parse_version
-    from firmware_profiles import load_profile
-    from packager.cache import default_cache_folder
-    from packager.project import Project, find_project, gate_rules, load_project, numbers, override
-
-    path = project_file or find_project(Path.cwd())
-    flags["profiles"] = flags["profiles"] or None
-    if path:
-        _echo_aside(f"settings from {path}")
-    table = override(load_project(path) if path else Project(), flags)
-    try:
-        parse_model(table.name)
-        parse_version(table.version)
-    except ManifestError as error:
-        raise ConfigError(str(error), remedy=error.remedy) from error
-    profiles = tuple(load_profile(name) for name in table.profiles)
-    rules = gate_rules(table)
-    from packager.app import PackRequest
-    from packager.preprocess import Fitting
-
-    return PackRequest(
-        model=Path(table.model),
-        name=table.name,
-        version=table.version,
-        profiles=profiles,
-        evaluation=Path(table.evaluation),
-        calibration=_optional(table.calibration),
-        labels=_optional(table.labels),
-        baseline=_optional(table.baseline),
-        rules=rules,
-        mean=numbers(table.mean),
-        std=numbers(table.std),
-        fitting=Fitting(Resize(table.resize) if table.resize else None, table.pad, table.bgr),
-        output=Path(table.output),
-        cache=default_cache_folder() if table.cache else None,
-    )
-
-
-def _optional(path: str) -> Path | None:
-    return Path(path) if path else None
 
 
 main.add_command(compress)

@@ -17,6 +17,7 @@ import msgspec
 from contract.errors import ConfigError
 from contract.identifiers import nearest
 from contract.manifest import Resize
+from packager.compression.plan import CLUSTERS_LEAST, CLUSTERS_MOST
 from packager.rules import (
     DEFAULT_MIN_SAMPLES,
     DEFAULT_RECOVERY_TRIALS,
@@ -55,6 +56,8 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         confidence: How sure the drop must be within max_drop, above 0.5; 0 to judge by the measured drop.
         min_samples: How many evaluation samples there must be.
         recovery_trials: How often a failing rung is tried again with more operators in float; 0 for never.
+        prune: Share of every layer's weights to set to 0 before anything is made of the model; 0 for none.
+        cluster: How many values the weights of a layer may have; 0 for no limit.
         cache: Whether to use and keep what earlier runs made.
         report: Whether to write the report beside the bundles.
     """
@@ -80,6 +83,8 @@ class PackTable(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     confidence: float = 0.0
     min_samples: int = DEFAULT_MIN_SAMPLES
     recovery_trials: int = DEFAULT_RECOVERY_TRIALS
+    prune: float = 0.0
+    cluster: int = 0
     cache: bool = True
     report: bool = True
 
@@ -215,6 +220,10 @@ def _range_faults(table: PackTable) -> Iterator[str]:
         yield "confidence must be above 0.5 and below 1"
     if table.min_samples < 1:
         yield "min_samples must be 1 at least"
+    if not 0 <= table.prune < 1:
+        yield "prune must be 0 or above, and below 1"
+    if table.cluster and not CLUSTERS_LEAST <= table.cluster <= CLUSTERS_MOST:
+        yield f"cluster must be 0, or {CLUSTERS_LEAST} to {CLUSTERS_MOST}"
     if not 0 <= table.recovery_trials <= 100:
         yield "recovery_trials must be 0 to 100"
 

@@ -17,6 +17,7 @@ import msgspec
 
 from contract.manifest import Manifest
 from packager.bootstrap import SHOWN_CONFIDENCE
+from packager.compression.report import DownloadRow
 from packager.gate import Measurement, Reference, Verdict
 from packager.notes import EdgetpuNote, RungNote
 
@@ -41,6 +42,8 @@ class PackResult:
         edgetpu: One per board with an Edge TPU: what became of its variant.
         stages_reused: How many quantizations, measurements and comparisons earlier runs had done already.
         stages_made: How many were done now.
+        downloads: What each rung takes to download, of the model as given and of the compressed one; empty where the
+            model was not compressed.
     """
 
     name: str
@@ -58,6 +61,7 @@ class PackResult:
     edgetpu: tuple[EdgetpuNote, ...] = ()
     stages_reused: int = 0
     stages_made: int = 0
+    downloads: tuple[DownloadRow, ...] = ()
 
 
 class RungRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -184,6 +188,7 @@ def pack_json(result: PackResult) -> dict[str, object]:
         "reports": [str(path) for path in result.reports],
         "faults": list(result.faults),
         "warnings": list(result.warnings),
+        "downloads": msgspec.to_builtins(result.downloads),
         "stages": {"reused": result.stages_reused, "made": result.stages_made},
     }
 

@@ -12,6 +12,7 @@ from contract.manifest import Resize
 from firmware_profiles import load_profile
 from packager.app import PackRequest
 from packager.cache import default_cache_folder
+from packager.compression.plan import Compression
 from packager.preprocess import Fitting
 from packager.project import Project, find_project, gate_rules, load_project, numbers, override
 from packager.reporting.project_text import project_text
@@ -63,6 +64,7 @@ def pack_request(
         task_options=options,
         folder=path.resolve().parent if path else Path.cwd(),
         output=Path(table.output),
+        compression=Compression(table.prune, table.cluster),
         cache=default_cache_folder() if table.cache else None,
         is_reported=table.report,
         project=project_text(table, options),

@@ -27,6 +27,7 @@ from rich.text import Text
 from contract.manifest import Manifest
 from contract.profile import Precision
 from packager.bootstrap import SHOWN_CONFIDENCE
+from packager.compression.report import download_lines
 from packager.gate import Outcome
 from packager.notes import note_line
 from packager.preview import Preview
@@ -117,6 +118,8 @@ def show_pack(result: PackResult) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in download_lines(result.downloads) if result.downloads else ():
+        console.print(Text(line), soft_wrap=True)
     if result.stages_reused:
         stages = result.stages_reused + result.stages_made
         console.print(

@@ -14,6 +14,7 @@ import numpy as np
 
 from contract.errors import ConfigError, ManifestError
 from packager.app import PackRequest, load_material
+from packager.bootstrap import SHOWN_CONFIDENCE
 from packager.cache import Stages
 from packager.compression.bench import Bench, Trial
 from packager.compression.plan import CLUSTER_GRID, PRUNE_GRID, Compression, Wanted
@@ -101,6 +102,7 @@ def compress(request: CompressRequest, progress: Progress) -> CompressionReport:
         after=trial.measured.value if trial else None,
         drop_low=low,
         drop_high=high,
+        confidence=asked.rules.confidence or SHOWN_CONFIDENCE,
         limit=bench.reference.describe(),
         fault=fault,
         tried=tried,

@@ -60,11 +60,13 @@ class Bench:
         Raises:
             ManifestError: It cannot be measured.
         """
-        self.material = material
         self._progress, self._stages = progress, stages
         self._workshop = Workshop(material, progress, stages)
         self._floating = measure_float(self._workshop)
-        self.reference: Reference = make_reference(material.task, self._floating, rules, None)
+        # Some metrics are relative to the float model's answers.
+        self._workshop.refer_to(self._floating.evaluation.scores)
+        self.material = dataclasses.replace(material, task=self._workshop.task)
+        self.reference: Reference = make_reference(self.material.task, self._floating, rules, None)
         self.trials: dict[Compression, Trial] = {}
 
     @property
@@ -99,7 +101,9 @@ class Bench:
         Raises:
             ManifestError: It cannot be measured.
         """
-        found = Workshop(with_content(self.material, content), self._progress, self._stages).measure(FLOAT_RUNG)
+        found = Workshop(with_content(self.material, content), self._progress, self._stages).measure(
+            FLOAT_RUNG
+        )
         if isinstance(found, str):
             raise ManifestError(f"the changed model cannot be measured: {found}")
         confidence = self.reference.rules.confidence or SHOWN_CONFIDENCE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from packager.rules import DEFAULT_MIN_SAMPLES
 
 def _samples_options(function: Any) -> Any:
     options = (
-        click.option("--evaluation", type=PATH, required=True, help="Samples to measure on: for classification a folder <class>/<image>."),
+        click.option("--evaluation", type=PATH, required=True,
+            help="Samples to measure on: for classification a folder <class>/<image>."),
         click.option("--labels", type=PATH, help="Class names, one a line, in the order of the scores."),
         click.option("--mean", type=Numbers(), default="0", show_default=True, help="Input = (pixel - mean) / std."),
         click.option("--std", type=Numbers(), default="255", show_default=True, help="See --mean; above 0."),
@@ -26,6 +28,13 @@ def _samples_options(function: Any) -> Any:
             help="How much may be lost: 0.01, or 1% of the reference.",
         ),
         click.option("--max-class-drop", metavar="LOSS", help="How much may be lost in any single class."),
+        click.option(
+            "--class-floor", type=click.FloatRange(0, 1), help="What must be reached in every class."
+        ),
+        click.option(
+            "--confidence", type=click.FloatRange(0.5, 1, min_open=True, max_open=True),
+            help="How sure the drop must be within --max-drop; else the measured drop decides.",
+        ),
         click.option("--min-samples", type=click.IntRange(min=1), default=DEFAULT_MIN_SAMPLES, show_default=True,
             help="How many evaluation samples there must be."),
         click.option("--cache/--no-cache", default=True, show_default=True, help="Go on where an earlier run stopped."),
@@ -36,7 +45,7 @@ def _samples_options(function: Any) -> Any:
     return function
 
 
-def _training_options(learning_rate: float) -> Any:
+def _training_options(learning_rate: float) -> Callable[[Any], Any]:
     options = (
         click.option("--learning-rate", type=click.FloatRange(0, 1, min_open=True), default=learning_rate,
             show_default=True, help="Of Adam."),
@@ -68,8 +77,13 @@ def _training_options(learning_rate: float) -> Any:
 )  # fmt: skip
 @click.option("--output", type=PATH, required=True, help="The float .tflite file to write, for pack.")
 @click.option("--task", default="classification", show_default=True, help="What MODEL is for.")
-@click.option("--task-option", "task_options", type=Assignment(), multiple=True,
-    help="Option of the task; may be given again.")
+@click.option(
+    "--task-option",
+    "task_options",
+    type=Assignment(),
+    multiple=True,
+    help="Option of the task; may be given again.",
+)
 @_samples_options
 @click.option(
     "--fine-tune", type=click.IntRange(1, 10_000), metavar="EPOCHS",
@@ -78,7 +92,13 @@ def _training_options(learning_rate: float) -> Any:
 @click.option("--training", type=PATH, help="Folder <class>/<image> to train on; none of --evaluation's.")
 @_training_options(1e-4)
 def compress(
-    model: Path, prune: str, cluster: str, output: Path, fine_tune: int | None, training: Path | None, **rest: Any
+    model: Path,
+    prune: str,
+    cluster: str,
+    output: Path,
+    fine_tune: int | None,
+    training: Path | None,
+    **rest: Any,
 ) -> None:
     """Prune and cluster the weights of MODEL, measure what that costs, and write it when the gate passes.
 
@@ -129,11 +149,15 @@ def _asked(model: Path, rest: dict[str, Any]) -> Any:
         rules=Rules(
             max_drop=parse_allowance(rest["max_drop"]),
             max_class_drop=parse_allowance(worst) if worst else None,
+            class_floor=rest["class_floor"],
+            confidence=rest["confidence"],
             min_samples=rest["min_samples"],
         ),
         mean=rest["mean"],
         std=rest["std"],
-        fitting=Fitting(Resize(rest["resize"]) if rest["resize"] else None, rest["pad"] or 0, bool(rest["bgr"])),
+        fitting=Fitting(
+            Resize(rest["resize"]) if rest["resize"] else None, rest["pad"] or 0, bool(rest["bgr"])
+        ),
         output=Path(),
         cache=default_cache_folder() if rest["cache"] else None,
     )
@@ -173,9 +197,13 @@ def _show(report: Any, lines: Any, *, as_json: bool) -> None:
     "--epochs 20 --evaluation evaluation --labels labels.txt --output student-distilled.keras"
 )
 @click.option("--teacher", type=PATH, required=True, help="Keras model to learn from: .keras or .h5.")
-@click.option("--student", type=PATH, required=True, help="Keras model to train: .keras or .h5, as small as you want.")
+@click.option(
+    "--student", type=PATH, required=True, help="Keras model to train: .keras or .h5, as small as you want."
+)
 @click.option("--training", type=PATH, required=True, help="Folder <class>/<image>; none of --evaluation's.")
-@click.option("--epochs", type=click.IntRange(1, 10_000), required=True, help="How often all of --training is seen.")
+@click.option(
+    "--epochs", type=click.IntRange(1, 10_000), required=True, help="How often all of --training is seen."
+)
 @click.option(
     "--temperature", type=click.FloatRange(0, 100, min_open=True), default=4.0, show_default=True,
     help="Softens both models' answers.",
@@ -205,8 +233,8 @@ def distil(
 ) -> None:
     """Train STUDENT to answer as TEACHER, measure both, and write it when the teacher was no loss.
 
-    Both are image classifiers with the same input and classes. The gate: not worse than the student without the teacher,
-    by more than --max-drop. The drop against the teacher is told.
+    Both are image classifiers with the same input and classes. The gate: not worse than the student without the
+    teacher, by more than --max-drop. The drop against the teacher is told.
     """
     from packager.compression.distillation import DistilRequest
     from packager.compression.distillation import distil as run_distil

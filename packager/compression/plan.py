@@ -38,7 +38,7 @@ class Compression:
 
     Attributes:
         prune: Share of every tensor's weights that become 0; 0 for none.
-        clusters: How many values every tensor's weights have, as shares of their channel's largest; 0 for no such limit.
+        clusters: How many values every tensor's weights have, as shares of their channel's largest; 0 for no limit.
     """
 
     prune: float = 0.0

@@ -73,6 +73,7 @@ class CompressionReport(msgspec.Struct, frozen=True, kw_only=True):
         after: The metric of the compressed one; None when no setting was tried that can be told of.
         drop_low: Lower end of the drop's bootstrap interval.
         drop_high: Upper end.
+        confidence: Of the interval.
         limit: What the gate asked for, in words.
         fault: Why it is refused; empty when it passes.
         tried: Every setting that was measured, in turn.
@@ -93,6 +94,7 @@ class CompressionReport(msgspec.Struct, frozen=True, kw_only=True):
     after: float | None
     drop_low: float | None
     drop_high: float | None
+    confidence: float
     limit: str
     fault: str
     tried: tuple[Tried, ...]
@@ -141,14 +143,17 @@ class DistillationReport(msgspec.Struct, frozen=True, kw_only=True):
 
 def compression_lines(report: CompressionReport) -> Iterator[str]:
     """For people."""
-    yield f"{report.model}: {report.metric} {report.before:.4f} over {report.samples} samples; at least {report.limit} passes"
+    yield (
+        f"{report.model}: {report.metric} {report.before:.4f} over {report.samples} samples; "
+        f"at least {report.limit} passes"
+    )
     for one in report.tried:
         yield f"  {one.what}: {report.metric} {one.value:.4f}{', refused: ' + one.fault if one.fault else ''}"
     if report.untuned is not None:
         yield f"  fine-tuned for {report.epochs} epochs; without it {report.metric} {report.untuned:.4f}"
     if report.after is not None and not report.fault:
         interval = (
-            f" (0.95 bootstrap interval {report.drop_low:+.4f} to {report.drop_high:+.4f})"
+            f" ({report.confidence:g} bootstrap interval {report.drop_low:+.4f} to {report.drop_high:+.4f})"
             if report.drop_low is not None and report.drop_high is not None
             else ""
         )

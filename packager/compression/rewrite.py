@@ -16,7 +16,6 @@ import numpy as np
 from contract.errors import ManifestError
 from packager.compression.plan import ELEMENTS_LEAST, WEIGHT_INPUTS, Compression
 from packager.compression.report import LayerRow
-from packager.sources.converters.shrink import Weights, cluster, prune
 from packager.runtime.objects import (
     constant_of,
     make_buffer,
@@ -26,8 +25,7 @@ from packager.runtime.objects import (
     type_name,
     unpack_model,
 )
-
-
+from packager.sources.converters.shrink import Weights, cluster, prune
 
 
 @dataclass(frozen=True)
@@ -79,11 +77,13 @@ def _shrink(weights: Weights, wanted: Compression) -> Weights:
 
 
 def _find_weights(model: Any) -> Iterator[_Place]:
-    """Weights that nothing reads but operators which compute with them as such, in the order of the graphs; each once."""
+    """Weights that nothing reads but operators which compute with them as such, in the graphs' order; each once."""
     found: dict[int, _Place] = {}
     others: set[int] = set()
     for graph in model.subgraphs:
-        others.update(int(graph.tensors[index].buffer) for index in (*_list(graph.inputs), *_list(graph.outputs)))
+        others.update(
+            int(graph.tensors[index].buffer) for index in (*_list(graph.inputs), *_list(graph.outputs))
+        )
         for operator in graph.operators or []:
             position = WEIGHT_INPUTS.get(operator_name(model, operator))
             for place, index in enumerate(_list(operator.inputs)):

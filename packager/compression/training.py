@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -94,7 +94,7 @@ class Course:
     learning_rate: float = 1e-4
     batch: int = 32
     time_limit_s: float = 3600.0
-    compression: Compression = Compression()
+    compression: Compression = field(default_factory=Compression)
     temperature: float = 1.0
     alpha: float = 0.0
 
@@ -131,8 +131,8 @@ class Trainer:
             teacher: A .keras or .h5 file of a model that gives the same scores; None for none.
 
         Raises:
-            ManifestError: A model is no classifier for these samples, carries code or is damaged; or the training failed,
-                diverged, or took too long.
+            ManifestError: A model is no classifier for these samples, carries code or is damaged; or the training
+                failed, diverged, or took too long.
             ConfigError: A model is no Keras file, or the environment cannot be made.
             StorageError: The cache cannot be written.
         """
@@ -267,8 +267,8 @@ class _Watch:
 
 def _digest(samples: Samples) -> str:
     digest = hashlib.sha256(repr((samples.inputs.shape, samples.classes.shape)).encode())
-    digest.update(np.ascontiguousarray(samples.inputs))
-    digest.update(np.ascontiguousarray(samples.classes))
+    digest.update(np.ascontiguousarray(samples.inputs).data)
+    digest.update(np.ascontiguousarray(samples.classes).data)
     return digest.hexdigest()
 
 

@@ -13,10 +13,10 @@ PURE. Rules:
    channel's largest: what is made small is the squared error of the weights themselves. They start evenly spread
    between the smallest magnitude and the largest (the best of three starts in Han et al., Deep Compression, 2016,
    section 3.2, because the few large weights matter). Sorting once makes a step a search and a difference of running
-   sums, so millions of weights take a second, and the same weights give the same centres.
+   sums, so a million weights take about a second, and the same weights give the same centres.
 5. A weight goes to its nearest centre; from the middle between two it goes to the higher.
-6. Weights that have no more values than wanted keep them, to ``_SAME``: clustering twice is clustering once, also when a
-   batch normalisation was folded into them in between, which scales channels.
+6. Weights that have no more values than wanted keep them, to ``_SAME``: clustering twice is clustering once, also when
+   a batch normalisation was folded into them in between, which scales channels.
 
 It is among the converters because fine-tuning runs in their environment and must shrink exactly as the packager does.
 """

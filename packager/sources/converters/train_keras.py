@@ -4,8 +4,8 @@ Guarantees: pruned weights are 0 and clustered ones equal after every step; the 
 same weights on the same kind of processor (fixed seed, TensorFlow's deterministic operators). Models are loaded as they
 are for conversion: in safe mode, and never with code of their own.
 
-The folder holds ``job.json`` (an ``Order``), the model, ``samples.npy`` (N, ...) float32 and ``classes.npy`` (N,) int64,
-and the teacher where there is one. It gets ``trained.keras``; ``progress.jsonl`` grows while it works.
+The folder holds ``job.json`` (an ``Order``), the model, ``samples.npy`` (N, ...) float32 and ``classes.npy`` (N,)
+int64, and the teacher where there is one. It gets ``trained.keras``; ``progress.jsonl`` grows while it works.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ def _load(path: Path, samples: Any, what: str) -> Any:
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise RefusedError(f"{what} has several inputs or outputs: only classifiers are trained")
     if tuple(model.inputs[0].shape[1:]) != samples.shape[1:]:
-        raise RefusedError(f"{what} takes {tuple(model.inputs[0].shape[1:])}, the samples are {samples.shape[1:]}")
+        raise RefusedError(
+            f"{what} takes {tuple(model.inputs[0].shape[1:])}, the samples are {samples.shape[1:]}"
+        )
     if len(model.outputs[0].shape) != 2:
         raise RefusedError(f"{what} gives {tuple(model.outputs[0].shape)}, not one row of scores")
     return model
@@ -187,8 +189,10 @@ def _layers(model: Any) -> list[Any]:
 def _hold(layer: Any, order: Order) -> Callable[[], None] | None:
     """What brings a layer's kernel back to what it may be after each step; None for a layer that is free."""
     axis = _KERNEL_CHANNELS.get(type(layer).__name__)
-    kernel = getattr(layer, "kernel", None) if axis is not None else None
-    if kernel is None or math.prod(kernel.shape) < order.elements_least or not (order.prune or order.clusters):
+    kernel = getattr(layer, "kernel", None)
+    if axis is None or kernel is None or not (order.prune or order.clusters):
+        return None
+    if math.prod(kernel.shape) < order.elements_least:
         return None
     weights = np.moveaxis(np.asarray(kernel), axis, 0)
     if order.prune:

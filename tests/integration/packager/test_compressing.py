@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 
+from contract.bundle import BundleReader
 from contract.errors import ConfigError, ManifestError
 from contract.profile import Precision
-from packager.app import PackRequest
+from packager.app import PackRequest, pack
+from packager.cli import main
 from packager.compression.app import CompressRequest, Tuning, compress
 from packager.compression.plan import Compression, Wanted
 from packager.compression.report import CompressionReport, compression_lines
 from packager.compression.rewrite import compress_model
 from packager.compression.training import Course
 from packager.quantize import calibrate, quantize
+from packager.report import PackResult, pack_json, rung_rows
 from packager.rules import Allowance, Rules
 from packager.runtime.objects import pack_model, unpack_model
 from packager.sources.tflite import check_tflite, load_tflite
-from tests.support.packager_builders import DIGITS, Silent, digits_calibration
+from tests.support.packager_builders import DIGITS, Silent, digits_calibration, profile
 from tests.support.packager_models import changed_model, digits_model
 
 MODEL = DIGITS / "digits-1.0.0.tflite"
-COMMAND = [sys.executable, "-m", "packager.cli", "compress"]
 IMAGES = ["--evaluation", str(DIGITS / "evaluation"), "--labels", str(DIGITS / "labels.txt")]
 
 
@@ -51,6 +52,10 @@ def request(folder: Path, **changes: Any) -> CompressRequest:
     )
     sound = CompressRequest(asked, Wanted(0.5, 16), folder / "small.tflite")
     return dataclasses.replace(sound, **changes)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["compress", *arguments])
 
 
 def kept(asked: CompressRequest) -> list[str]:
@@ -114,7 +119,9 @@ def test_zeros_and_clusters_survive_static_int8(
         assert (after[before == 0] == 0).all()
         assert int((after == 0).sum()) * 2 == after.size
         assert len(np.unique(after)) <= 16
-        assert len(np.unique(before)) > 100  # one value a cluster and channel: what plain clusters would not leave
+        assert (
+            len(np.unique(before)) > 100
+        )  # one value a cluster and channel: what plain clusters would not leave
 
 
 def test_the_same_model_gives_the_same_bytes_and_a_rerun_measures_nothing(
@@ -130,11 +137,8 @@ def test_the_same_model_gives_the_same_bytes_and_a_rerun_measures_nothing(
 
 def test_too_much_is_refused_with_its_measured_loss_and_nothing_is_written(tmp_path: Path) -> None:
     output = tmp_path / "small.tflite"
-    done = subprocess.run(
-        [*COMMAND, str(MODEL), "--prune", "0.9", *IMAGES, "--output", str(output), "--no-cache", "--json"],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
-    assert done.returncode == 1
+    done = run(str(MODEL), "--prune", "0.9", *IMAGES, "--output", str(output), "--no-cache", "--json")
+    assert done.exit_code == 1
     assert "is refused and nothing was written: accuracy 0." in done.stderr
     assert not output.exists()
     report = json.loads(done.stdout)
@@ -190,11 +194,8 @@ def test_training_on_evaluation_samples_is_refused(tmp_path: Path) -> None:
 
 def test_fine_tuning_needs_samples_and_samples_fine_tuning(tmp_path: Path) -> None:
     for option in (["--fine-tune", "1"], ["--training", str(DIGITS / "calibration")]):
-        done = subprocess.run(
-            [*COMMAND, str(MODEL), "--prune", "0.5", *option, *IMAGES, "--output", str(tmp_path / "a.tflite")],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 2
+        done = run(str(MODEL), "--prune", "0.5", *option, *IMAGES, "--output", str(tmp_path / "a.tflite"))
+        assert done.exit_code == 2
         assert "go together" in done.stderr
 
 
@@ -247,3 +248,61 @@ def test_nothing_but_the_touched_weights_changes() -> None:
             old.data = new.data
     assert pack_model(left) == pack_model(right)
     assert check_tflite(made, "made").source == check_tflite(before, "before").source
+
+
+# Packing
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> PackResult:
+    folder = tmp_path_factory.mktemp("packed")
+    asked = dataclasses.replace(
+        request(folder).asked,
+        name="digits",
+        version="1.0.0",
+        profiles=(profile(ladder=(Precision.STATIC_INT8, Precision.FLOAT32)),),
+        calibration=DIGITS / "calibration",
+        output=folder / "dist",
+        compression=Compression(0.5, 16),
+    )
+    return pack(asked, Silent())
+
+
+def test_rungs_are_made_of_the_compressed_model_and_judged_against_the_model_as_given(
+    packed: PackResult,
+) -> None:
+    assert packed.faults == ()
+    assert packed.reference.float_value == pytest.approx(0.998)
+    rows = {row.variant: row for row in rung_rows(packed)}
+    assert rows["float32"].drop is not None
+    assert rows["float32"].drop > 0  # the compressed float model is not its own reference
+    assert rows["static-int8"].verdict == "shipped"
+    with BundleReader(packed.bundles[0]) as reader:
+        manifest = reader.manifest
+        variants = {one.name: reader.read_artifact(one.artifact.sha256) for one in manifest.variants}
+    assert manifest.provenance is not None
+    assert manifest.provenance.normalized[-1] == "50% of the weights pruned, weights in 16 clusters"
+    assert manifest.variants[0].metrics.float_value == pytest.approx(0.998)
+    for weights in weights_of(variants["static-int8"], "i1"):
+        assert len(np.unique(weights)) <= 16
+        assert int((weights == 0).sum()) * 2 == weights.size
+
+
+def test_packing_tells_what_every_variant_takes_to_download(packed: PackResult) -> None:
+    rows = {row.form: row for row in packed.downloads}
+    assert set(rows) == {"static-int8", "float32"}
+    assert rows["static-int8"].after.zlib_bytes < 0.55 * rows["static-int8"].before.zlib_bytes
+    assert json.loads(json.dumps(pack_json(packed)))["downloads"][0]["form"] == "static-int8"
+
+
+def test_a_compression_that_costs_too_much_is_refused_although_rungs_keep_up_with_it(tmp_path: Path) -> None:
+    asked = dataclasses.replace(
+        request(tmp_path).asked,
+        name="digits",
+        version="1.0.0",
+        profiles=(profile(ladder=(Precision.FLOAT32,)),),
+        compression=Compression(0.9),
+    )
+    result = pack(asked, Silent())
+    assert result.bundles == ()
+    assert "at least 0.9880 (0.9980 of the float model less 0.01) is needed" in result.faults[0]
