@@ -6,6 +6,7 @@ The models in ``tests/data/tasks`` learnt from other draws of the same generator
 from __future__ import annotations
 
 import csv
+import sys
 import wave
 from collections.abc import Sequence
 from pathlib import Path
@@ -131,3 +132,19 @@ def write_wav(path: Path, values: Floats, rate: int = RATE_HZ, channels: int = 1
         file.setframerate(rate)
         file.writeframes(stored.tobytes())
     return path
+
+
+def main(folder: Path) -> None:
+    """Write samples of every kind, evaluation and calibration, for whoever tries the commands of the documentation."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, count, seed in (("evaluation", 500, 1), ("calibration", 200, 2)):
+        write_pump(folder / f"pump-{name}.npz", count, seed)
+        write_pump(folder / f"pump-{name}.csv", count, seed)
+        write_machine(folder / f"machine-{name}.csv", count, seed)
+        write_sounds(folder / f"sounds-{name}", count, seed)
+    write_labels(folder / "states.txt", STATES)
+    write_labels(folder / "sounds.txt", SOUNDS)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

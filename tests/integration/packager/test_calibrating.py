@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from litert_quantizer import quantizer
 
-from contract.profile import Precision
-from packager.quantize import calibrate, recipe_rules
+from contract.profile import DelegateName, Precision
+from packager.quantize import Learning, calibrate, recipe_rules
 from packager.quiet import native_output_hidden
+from packager.runtime.interpreter import LoadedModel
 from packager.runtime.ranges import is_plain
 from packager.sources.tflite import SourceModel, check_tflite
 from tests.support.packager_builders import digits_calibration
@@ -88,6 +89,21 @@ def test_few_samples_give_the_quantizers_own_ranges_too(count: int) -> None:
     model = load("digits")
     found = learn(model, Precision.STATIC_INT8, count)
     assert_same(found, learn_as_the_quantizer_does(model, Precision.STATIC_INT8, count))
+
+
+@pytest.mark.parametrize("count", [2, 12])
+def test_extremes_are_the_lowest_and_highest_values_of_all_samples(count: int) -> None:
+    """Both ways: two samples go through the quantizer, twelve through our own readers."""
+    model = load("digits")
+    (images,) = digits_calibration().inputs(range(count))
+    outputs = LoadedModel(model.content, DelegateName.XNNPACK).run([images])[0]
+    found = calibrate(model.content, Precision.STATIC_INT8, model.source, [images], Learning.EXTREMES).values
+    (given,) = [sides for name, sides in found.items() if name.startswith("serving_default_image")]
+    assert (given["min"].item(), given["max"].item()) == (images.min(), images.max())
+    (answered,) = [sides for name, sides in found.items() if name.startswith("StatefulPartitionedCall")]
+    assert (answered["min"].item(), answered["max"].item()) == (outputs.min(), outputs.max())
+    averaged = learn(model, Precision.STATIC_INT8, count)
+    assert any(found[name]["max"] > averaged[name]["max"] for name in found)
 
 
 def test_a_model_with_memory_is_seen_to_be_one() -> None:
