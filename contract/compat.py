@@ -3,8 +3,10 @@
 PURE. Rules:
 
 1. The manifest's order of variants is the preference; the first that fits is taken, nothing is guessed.
-2. A refusal names every reason, for every variant.
-3. ``ai-edge-litert`` counts its own versions; its first release grew out of TensorFlow 2.17
+2. A variant for XNNPACK is an ordinary model: where no variant fits otherwise, it runs on a board whose plain kernels
+   were proved (``none`` among its delegates), slower.
+3. A refusal names every reason, for every variant.
+4. ``ai-edge-litert`` counts its own versions; its first release grew out of TensorFlow 2.17
    (https://ai.google.dev/edge/litert, "LiteRT Next" notes), so each of its versions offers at least TFLite 2.17.
 """
 
@@ -15,7 +17,7 @@ import msgspec
 from contract.errors import IncompatibleError, ManifestError
 from contract.identifiers import Version
 from contract.manifest import Manifest, Variant
-from contract.profile import Arch, DelegateName
+from contract.profile import CPU_DELEGATES, Arch, DelegateName
 from contract.scalars import Count, ModelStr, Name
 
 _LITERT = "ai-edge-litert"
@@ -43,7 +45,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes: Memory of the board.
         disk_free_bytes: Free where models are stored.
         runtimes: Installed, best first.
-        delegates: That survived probing, best first.
+        delegates: That survived probing, best first; ``none`` stands for the runtime's own kernels.
         agent_version: Version of the agent.
     """
 
@@ -73,11 +75,35 @@ def choose_variant(manifest: Manifest, capabilities: Capabilities) -> Variant:
         if not reasons and not bundle_faults:
             return variant
         faults += [f"variant {variant.name}: {reason}" for reason in reasons]
+    if DelegateName.NONE in capabilities.delegates and not bundle_faults:
+        for variant in manifest.variants:
+            if variant.delegate is DelegateName.XNNPACK and not _other_faults(variant, capabilities):
+                return variant
     raise IncompatibleError(
         f"{manifest.model} {manifest.version} does not fit this board",
         faults=faults,
         remedy="pack it for this board's profile, or with a lower rung of the ladder",
     )
+
+
+def choose_fallback(manifest: Manifest, chosen: Variant, capabilities: Capabilities) -> Variant | None:
+    """The variant that runs when the chosen one's delegate is lost: the first that needs only the processor.
+
+    Args:
+        manifest: One that passed ``check_built``.
+        chosen: What ``choose_variant`` took of it.
+        capabilities: The board's.
+
+    Returns:
+        None when the chosen one needs only the processor itself, or no other fits.
+    """
+    if chosen.delegate in CPU_DELEGATES:
+        return None
+    on_cpu = tuple(name for name in capabilities.delegates if name in CPU_DELEGATES)
+    try:
+        return choose_variant(manifest, msgspec.structs.replace(capabilities, delegates=on_cpu))
+    except IncompatibleError:
+        return None
 
 
 def _bundle_faults(manifest: Manifest, capabilities: Capabilities) -> list[str]:
@@ -103,6 +129,11 @@ def _variant_faults(variant: Variant, capabilities: Capabilities) -> list[str]:
     faults: list[str] = []
     if variant.delegate is not DelegateName.NONE and variant.delegate not in capabilities.delegates:
         faults.append(f"no delegate {variant.delegate.value} here")
+    return faults + _other_faults(variant, capabilities)
+
+
+def _other_faults(variant: Variant, capabilities: Capabilities) -> list[str]:
+    faults: list[str] = []
     if variant.peak_memory_bytes > capabilities.memory_bytes:
         faults.append(f"takes {variant.peak_memory_bytes} bytes of memory of {capabilities.memory_bytes}")
     if variant.requires.runtime != "tflite":

@@ -19,8 +19,10 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from contract.compat import Capabilities
+from contract.delegation import DelegateReport as DelegateReport  # noqa: PLC0414 - part of the message Reported
 from contract.deployment import Reason, State
 from contract.errors import MessageError
+from contract.probing import Verdict
 from contract.scalars import COUNT_MAX as COUNT_MAX  # noqa: PLC0414 - senders bound what they count with it
 from contract.scalars import (
     Count,
@@ -88,27 +90,13 @@ class DeviceInfo(Message, frozen=True, kw_only=True):
     Attributes:
         board: What the board calls itself.
         capabilities: What it offers.
+        verdicts: What became of each runtime and delegate when it was tried, best first.
     """
 
     v: int
     board: Text
     capabilities: Capabilities
-
-
-class DelegateReport(Message, frozen=True, kw_only=True):
-    """Delegate asked for, and the one that runs.
-
-    Attributes:
-        requested: The variant's.
-        actual: The one that runs.
-        nodes_total: Nodes of the graph.
-        nodes_delegated: How many of them the delegate took.
-    """
-
-    requested: Name
-    actual: Name
-    nodes_total: Count = 0
-    nodes_delegated: Count = 0
+    verdicts: Annotated[tuple[Verdict, ...], msgspec.Meta(max_length=32)] = ()
 
 
 class ReportedModel(Message, frozen=True, kw_only=True):
@@ -194,6 +182,7 @@ class EventKind(str, enum.Enum):
     ROLLED_BACK = "rolled-back"
     REFUSED = "refused"
     TELEMETRY_DROPPED = "telemetry-dropped"
+    DELEGATE_FELL_BACK = "delegate-fell-back"
 
 
 class Event(Message, frozen=True, kw_only=True):

@@ -46,11 +46,16 @@ class Precision(str, enum.Enum):
 
 
 class DelegateName(str, enum.Enum):
-    """LiteRT back-ends."""
+    """LiteRT back-ends. ``external`` is any other delegate that the agent's configuration names with its library."""
 
     XNNPACK = "xnnpack"
     EDGETPU = "edgetpu"
+    EXTERNAL = "external"
     NONE = "none"
+
+
+CPU_DELEGATES = frozenset({DelegateName.XNNPACK, DelegateName.NONE})
+"""Back-ends that run an ordinary model file on the processor: what one of them is made for, the other runs too."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

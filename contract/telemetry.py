@@ -12,11 +12,12 @@ from collections.abc import Sequence
 
 import msgspec
 
+from contract.delegation import DelegateReport
 from contract.histogram import LatencyHistogram
 from contract.scalars import Count, ModelStr, Seconds, Utc, VersionStr, time_faults
 
 
-class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True):
+class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one model did in one span of time.
 
     Attributes:
@@ -29,6 +30,7 @@ class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True):
         errors: Requests answered with an error.
         latency: Service time in the worker, of requests without error.
         rss_bytes: Resident memory of the worker at the window's end.
+        delegate: Asked for and got at the window's end; None when no worker said.
     """
 
     model: ModelStr
@@ -40,6 +42,7 @@ class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True):
     errors: Count
     latency: LatencyHistogram
     rss_bytes: Count
+    delegate: DelegateReport | None = None
 
 
 class SequencedWindow(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
-from contract.compat import Capabilities
 from contract.errors import StorageError
 from contract.identifiers import parse_device_id
 from contract.messages import (
@@ -27,14 +26,14 @@ from contract.messages import (
     Ack,
     Control,
     Desired,
-    DeviceInfo,
     Event,
     EventKind,
     Message,
     TelemetryWindow,
 )
 from contract.profile import Profile
-from edge_agent.capabilities import agent_version, board_name, read_capabilities
+from edge_agent.board_engine import BoardEngine
+from edge_agent.capabilities import agent_version, this_arch
 from edge_agent.config import AgentConfig, read_password
 from edge_agent.crew import Crew
 from edge_agent.files import StateLock, make_folder
@@ -44,6 +43,7 @@ from edge_agent.link.mqtt import Message as MqttMessage
 from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
 from edge_agent.source_processes import SourceProcesses
+from edge_agent.telemetry.fallbacks import FallbackWatch
 from edge_agent.telemetry.health import Health, describe_crash
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.shipment import Shipment
@@ -117,8 +117,8 @@ class Agent:
         self._bug: BaseException | None = None
         profile = load_profile(config.device.profile)
         state_dir, boot = config.device.state_dir, secrets.token_hex(8)
-        self._capabilities: Callable[[], Capabilities] = lambda: read_capabilities(profile, state_dir)
-        self._capabilities()
+        this_arch()
+        self._board = BoardEngine(profile, config.delegates, state_dir)
         self._session = self._make_session(config, boot)
         self._sources = SourceProcesses(config.sources, config.device.run_dir)
         with contextlib.ExitStack() as undo:
@@ -128,6 +128,7 @@ class Agent:
             undo.pop_all()
         self._health = Health(self._pool.take_windows)
         self._idle = IdleMerger()
+        self._fallbacks = FallbackWatch()
         self._trouble = ""
         self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
@@ -153,16 +154,17 @@ class Agent:
             dial,
             Identity(topics, device, boot, agent_version()),
             SessionCounter(config.device.state_dir / "session"),
-            Hooks(info=self._info, receive=self._mailbox.put, on_connected=self._on_connected),
+            Hooks(info=self._board.info, receive=self._mailbox.put, on_connected=self._on_connected),
         )
-
-    def _info(self) -> DeviceInfo:
-        return DeviceInfo(v=WIRE_VERSION, board=board_name(), capabilities=self._capabilities())
 
     def _make_runner(self, config: AgentConfig, profile: Profile) -> Runner:
         state_dir = config.device.state_dir
         crew = Crew(
-            self._pool, profile.threads, config.update.start_timeout_s, config.update.self_test_timeout_s
+            self._pool,
+            profile.threads,
+            config.update.start_timeout_s,
+            config.update.self_test_timeout_s,
+            self._board.engine,
         )
         models = Models(state_dir / "models", Journal(state_dir / "models", state_dir), crew)
         origin = Origin(
@@ -170,7 +172,7 @@ class Agent:
             root=config.server.root,
             trust_dir=state_dir / "trust",
             profile=profile.id,
-            capabilities=self._capabilities,
+            capabilities=self._board.capabilities,
         )
         actions = Actions(
             origin,
@@ -231,6 +233,10 @@ class Agent:
             LitefleetError: What is on disk cannot be used.
         """
         try:
+            if not self._board.look(lambda: self._is_stopping):
+                return
+            for lost in self._board.news():
+                self._send_event(EventKind.DELEGATE_FELL_BACK, lost)
             self._runner.start()
             self._next_window_s = time.monotonic() + self._window_s
             is_ready = False
@@ -256,7 +262,7 @@ class Agent:
                 self._shipment.reconnected(now_s)
             if now_s >= self._next_window_s:
                 self._next_window_s = now_s + self._window_s
-                self._gather(self._idle.take(self._health.drain()))
+                self._gather(self._idle.take(self._heard()))
             self._shipment.tick(now_s)
         if is_ready:
             self._sources.tick(now_s)
@@ -273,6 +279,13 @@ class Agent:
                 self._next_window_s = time.monotonic() + self._window_s
             if message.log_level is not None:
                 self._set_log_level(message.log_level)
+
+    def _heard(self) -> list[TelemetryWindow]:
+        """What workers did since the last time; an operator is told of those that run on another delegate."""
+        windows = self._health.drain()
+        for window, words in self._fallbacks.take(windows):
+            self._send_event(EventKind.DELEGATE_FELL_BACK, words, model=window.model, version=window.version)
+        return windows
 
     def _gather(self, windows: list[TelemetryWindow]) -> None:
         self._unsaved = [*self._unsaved, *windows][-_UNSAVED_MAX:]

@@ -1,7 +1,7 @@
-"""What this board offers: the facts that decide which variant fits.
+"""What this board offers: the facts that decide which variant fits, as they are told to the server.
 
-Guarantees: no runtime is imported; versions come from the installed distributions' metadata. The delegates are those
-that a TFLite runtime brings along (XNNPACK); others would need probing, which this version does not do.
+Guarantees: no runtime is imported. The runtime and the delegates are those that survived their probes
+(``edge_agent.inference.survey``); disk and memory are as they are now.
 """
 
 from __future__ import annotations
@@ -9,18 +9,16 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
-from contract.compat import Capabilities, RuntimeFact
+from contract.compat import Capabilities
 from contract.errors import ConfigError
-from contract.profile import Arch, DelegateName, Profile
+from contract.profile import Arch, Profile
 from edge_agent.files import storage_errors
+from edge_agent.inference.resolver import Resolution
 
 DISTRIBUTION = "litefleet"
-KNOWN_RUNTIMES = ("ai-edge-litert", "tflite-runtime", "tensorflow")
-"""Best first where a profile does not say (docs/adr/0001)."""
 _MODEL_FILE = Path("/proc/device-tree/model")
 _MEMORY_FILE = Path("/proc/meminfo")
 _MODEL_MAX_BYTES = 256
@@ -31,42 +29,38 @@ def agent_version() -> str:
     return metadata.version(DISTRIBUTION)
 
 
-def read_capabilities(profile: Profile, folder: Path) -> Capabilities:
+def read_capabilities(profile: Profile, folder: Path, resolution: Resolution) -> Capabilities:
     """Look at this board.
 
     Args:
         profile: The one it was enrolled with.
         folder: Where models are stored.
+        resolution: What its probes found.
 
     Raises:
         ConfigError: The board's architecture is not one litefleet knows.
         StorageError: The folder cannot be looked at.
     """
-    runtimes = _installed_runtimes([runtime.name for runtime in profile.runtimes])
     with storage_errors(f"look at {folder}"):
         disk = os.statvfs(folder)
     return Capabilities(
         profile=profile.id,
-        arch=read_arch(platform.machine(), is_64_bit=sys.maxsize > 2**32),
+        arch=this_arch(),
         memory_bytes=_memory_bytes(_MEMORY_FILE.read_text("ascii")),
         disk_free_bytes=disk.f_bavail * disk.f_frsize,
-        runtimes=runtimes,
-        delegates=(DelegateName.XNNPACK,) if runtimes else (),
+        runtimes=() if resolution.runtime is None else (resolution.runtime,),
+        delegates=resolution.delegates(),
         agent_version=agent_version(),
     )
 
 
-def _installed_runtimes(preferred: Sequence[str]) -> tuple[RuntimeFact, ...]:
-    names = dict.fromkeys((*preferred, *KNOWN_RUNTIMES))
-    versions = {name: _installed_version(name) for name in names}
-    return tuple(RuntimeFact(name=name, version=version) for name, version in versions.items() if version)
+def this_arch() -> Arch:
+    """Architecture of the user land that runs.
 
-
-def _installed_version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return ""
+    Raises:
+        ConfigError: litefleet does not know it.
+    """
+    return read_arch(platform.machine(), is_64_bit=sys.maxsize > 2**32)
 
 
 def read_arch(machine: str, *, is_64_bit: bool) -> Arch:

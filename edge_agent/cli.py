@@ -64,6 +64,33 @@ def status(config_path: Path, *, as_json: bool) -> None:
     click.echo(msgspec.json.encode(found).decode() if as_json else show_status(found))
 
 
+@main.command()
+@click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    help="The agent.toml: for its delegates, its profile and what it remembers. Without it: this machine as it is.",
+)
+@click.option("--fresh", "is_fresh", is_flag=True, help="Try everything again, also what is remembered.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def doctor(config_path: Path | None, *, is_fresh: bool, as_json: bool) -> None:
+    """Show what this board can run, what it cannot, why, and what to do about it.
+
+    Ends with 0 when something can run, with 1 when nothing can.
+
+    Example: litefleet-agent doctor --config agent.toml
+    """
+    from edge_agent.doctor import agent_note, check_usable, examine, show_survey, survey_document
+
+    config = None if config_path is None else load_config(config_path, os.environ)
+    survey = examine(config, is_fresh=is_fresh)
+    if as_json:
+        click.echo(msgspec.json.encode(survey_document(survey)).decode())
+    else:
+        click.echo(show_survey(survey, agent_note(config)))
+    check_usable(survey)
+
+
 def set_log_level(level: str) -> None:
     """Set from which level on the agent's own log lines are written."""
     for name in ("edge_agent", "contract"):

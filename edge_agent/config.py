@@ -23,8 +23,11 @@ from contract.topics import DEFAULT_PREFIX, Topics
 CONFIG_MAX_BYTES = 64 * 1024
 PASSWORD_MAX_BYTES = 1024
 ENV_PREFIX = "LITEFLEET_AGENT_"
-_LIST_SECTIONS = frozenset({"sources"})
+_LIST_SECTIONS = frozenset({"sources", "delegates"})
+_TAKEN_NAMES = frozenset({"xnnpack", "none", "external"})
+"""Delegates that are no library, or a kind of them."""
 
+_Option = Annotated[str, msgspec.Meta(max_length=256)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 
 
@@ -107,6 +110,22 @@ class Source(Section, frozen=True, kw_only=True):
     rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
 
 
+class DelegateSection(Section, frozen=True, kw_only=True):
+    """A delegate in a shared library of its own, tried on every model that an ordinary processor can run.
+
+    Attributes:
+        name: How reports call it; ``edgetpu`` changes how the Edge TPU's own is loaded.
+        library: Path, or a name that the loader finds.
+        options: Handed to it as they are.
+    """
+
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,31}\Z")]
+    library: Annotated[str, msgspec.Meta(min_length=1, max_length=4096)]
+    options: Annotated[dict[_Option, _Option], msgspec.Meta(max_length=16)] = msgspec.field(
+        default_factory=dict
+    )
+
+
 class AgentConfig(Section, frozen=True, kw_only=True):
     """Everything the agent is told. All paths are absolute."""
 
@@ -116,6 +135,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     update: UpdateSection = UpdateSection()
     telemetry: TelemetrySection = TelemetrySection()
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=16)] = ()
+    delegates: Annotated[tuple[DelegateSection, ...], msgspec.Meta(max_length=4)] = ()
 
     def topics(self) -> Topics:
         """Topics under the configured prefix."""
@@ -170,7 +190,7 @@ def parse_config(raw: Mapping[str, Any], environment: Mapping[str, str], path: P
 
 
 def sections() -> dict[str, type[Section]]:
-    """Every table of the file by its name; those of ``sources`` repeat."""
+    """Every table of the file by its name; those of ``sources`` and ``delegates`` repeat."""
     return {
         "device": DeviceSection,
         "server": ServerSection,
@@ -178,6 +198,7 @@ def sections() -> dict[str, type[Section]]:
         "update": UpdateSection,
         "telemetry": TelemetrySection,
         "sources": Source,
+        "delegates": DelegateSection,
     }
 
 
@@ -237,6 +258,13 @@ def _config_faults(config: AgentConfig) -> list[str]:
     ]
     for index, source in enumerate(config.sources):
         faults += _faults_of(f"sources[{index}].model", parse_model, source.model)
+    names = [delegate.name for delegate in config.delegates]
+    faults += [
+        f"delegates[{index}].name: {name} is the name of a delegate without a library of its own"
+        for index, name in enumerate(names)
+        if name in _TAKEN_NAMES
+    ]
+    faults += ["delegates: one name stands twice"] if len(set(names)) != len(names) else []
     if not is_loopback(config.mqtt.host):
         faults.append(f"mqtt.host: {config.mqtt.host!r} is not this machine; {_NO_TLS}")
     url = urlsplit(config.server.url)
@@ -277,7 +305,17 @@ def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     server = msgspec.structs.replace(config.server, root=folder / config.server.root)
     mqtt = msgspec.structs.replace(config.mqtt, password_file=folder / config.mqtt.password_file)
     sources = tuple(msgspec.structs.replace(source, path=folder / source.path) for source in config.sources)
-    return msgspec.structs.replace(config, device=device, server=server, mqtt=mqtt, sources=sources)
+    delegates = tuple(_with_absolute_library(delegate, folder) for delegate in config.delegates)
+    return msgspec.structs.replace(
+        config, device=device, server=server, mqtt=mqtt, sources=sources, delegates=delegates
+    )
+
+
+def _with_absolute_library(delegate: DelegateSection, folder: Path) -> DelegateSection:
+    """A path is relative to the file; a bare name is for the loader."""
+    if "/" not in delegate.library:
+        return delegate
+    return msgspec.structs.replace(delegate, library=str(folder / Path(delegate.library).expanduser()))
 
 
 def read_password(path: Path) -> str:
@@ -317,5 +355,8 @@ def show_config(config: AgentConfig) -> str:
 
 
 def _toml_value(value: object) -> str:
+    if isinstance(value, dict):
+        pairs = [f"{_toml_value(key)} = {_toml_value(entry)}" for key, entry in value.items()]
+        return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
     # A JSON string, integer or float is also a TOML one (https://toml.io/en/v1.0.0, "String", "Float").
     return msgspec.json.encode(str(value) if isinstance(value, Path) else value).decode()

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 import msgspec
 
+from contract.delegation import DelegateReport
 from contract.errors import LitefleetError, MessageError, RuntimeLoadError, error_of_code
 from contract.histogram import LatencyHistogram
-from contract.messages import DelegateReport
+from edge_agent.inference.engine import UNPROVED, Engine
 
 RECORD_MAX_BYTES = 1 << 16
 MAX_FAULTS = 20
@@ -33,6 +34,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         slot_dir: Folder with ``manifest.json``, ``variant`` and ``artifacts/<sha256>``.
         threads: Threads of the interpreter.
         socket_path: Where applications reach it.
+        engine: The runtime and delegates it may use.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     slot_dir: str
     threads: int
     socket_path: str
+    engine: Engine = UNPROVED
 
 
 class SelfTest(msgspec.Struct, frozen=True, tag="self-test"):

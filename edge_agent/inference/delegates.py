@@ -7,6 +7,7 @@ PURE. Rules:
 2. That list keeps the nodes that a delegate replaced. Which ones they are follows from the graph: everything between
    a ``DELEGATE`` op's inputs and its outputs.
 3. Nothing is claimed: when the list cannot be had, the delegate that runs is ``none``.
+4. A model for the processor never fails because a delegate does: it runs without, and the report says why.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from contract.messages import DelegateReport
+from contract.delegation import DelegateReport
 from contract.profile import DelegateName
+from contract.scalars import TEXT_MAX_CHARS
+from edge_agent.inference.engine import Engine, ExternalDelegate
 
 DELEGATE_OP = "DELEGATE"
 
@@ -40,11 +43,18 @@ def ops_of(details: Iterable[Mapping[str, Any]]) -> list[Op]:
     ]
 
 
-def report_delegate(requested: DelegateName, ops: Sequence[Op]) -> DelegateReport:
-    """Compare what was asked for with what the graph shows.
+class Share(NamedTuple):
+    """Nodes of a graph, how many of them delegates took, and in how many pieces."""
+
+    total: int
+    delegated: int
+    partitions: int
+
+
+def share_of(ops: Sequence[Op]) -> Share:
+    """What delegates took of a graph.
 
     Args:
-        requested: The delegate that the variant is made for.
         ops: All nodes, replaced ones included; empty when the runtime does not tell.
     """
     delegates = [op for op in ops if op.name == DELEGATE_OP]
@@ -52,11 +62,79 @@ def report_delegate(requested: DelegateName, ops: Sequence[Op]) -> DelegateRepor
     taken: set[int] = set()
     for delegate in delegates:
         taken |= _between(nodes, delegate)
+    return Share(len(nodes), len(taken), len(delegates) if taken else 0)
+
+
+class Attempt(NamedTuple):
+    """One way to load a model: with a delegate in a library of its own, and with or without XNNPACK."""
+
+    delegate: ExternalDelegate | None
+    has_xnnpack: bool
+
+
+class Plan(NamedTuple):
+    """What a model is asked to run on, the ways to load it in order, and why the best way is not among them."""
+
+    requested: str
+    attempts: tuple[Attempt, ...]
+    reason: str = ""
+
+
+def plan_attempts(made_for: DelegateName, engine: Engine) -> Plan:
+    """How a model is to be loaded.
+
+    A model for the processor is tried on every delegate that was configured and survived, then without. One that was
+    made for something else runs on that or not at all.
+    """
+    if made_for is DelegateName.EDGETPU:
+        fitting = tuple(Attempt(each, engine.has_xnnpack) for each in engine.externals if each.is_edgetpu)
+        return Plan(made_for.value, fitting, engine.why_lost(made_for.value))
+    others = [each for each in engine.externals if not each.is_edgetpu]
+    lost = [each for each in engine.lost if each.name not in _OWN]
+    wanted = [each.name for each in others] or [each.name for each in lost]
+    reason = "" if others or not lost else lost[0].reason
+    attempts = tuple(Attempt(each, engine.has_xnnpack) for each in others)
+    if made_for is DelegateName.EXTERNAL:
+        return Plan(wanted[0] if wanted else made_for.value, attempts, reason)
+    if not wanted:
+        wanted = [made_for.value]
+        reason = engine.why_lost(made_for.value)
+    on_cpu = Attempt(None, has_xnnpack=engine.has_xnnpack and made_for is DelegateName.XNNPACK)
+    return Plan(wanted[0], (*attempts, on_cpu), reason)
+
+
+_OWN = frozenset({DelegateName.XNNPACK.value, DelegateName.EDGETPU.value})
+
+
+def report_delegate(
+    requested: str, ops: Sequence[Op], *, loaded: str = "", early: Sequence[Op] = (), reason: str = ""
+) -> DelegateReport:
+    """Compare what was asked for with what the graph shows.
+
+    Args:
+        requested: The delegate that was asked for.
+        ops: All nodes once tensors were allocated, replaced ones included; empty when the runtime does not tell.
+        loaded: The delegate that was loaded from a library; empty for none.
+        early: All nodes before tensors were allocated. XNNPACK joins in only then, so what is delegated here was
+            taken by ``loaded``.
+        reason: Why something else may run, where that is known.
+    """
+    first, last = share_of(early), share_of(ops)
+    if loaded and first.delegated:
+        actual, share = loaded, first
+    else:
+        actual, share = (DelegateName.XNNPACK if last.delegated else DelegateName.NONE).value, last
+    if actual == requested:
+        reason = ""
+    elif not reason:
+        reason = f"{loaded or requested} took no node of this model"
     return DelegateReport(
-        requested=requested.value,
-        actual=requested.value if delegates else DelegateName.NONE.value,
-        nodes_total=len(nodes),
-        nodes_delegated=len(taken),
+        requested=requested,
+        actual=actual,
+        nodes_total=share.total,
+        nodes_delegated=share.delegated,
+        partitions=share.partitions,
+        reason=reason[:TEXT_MAX_CHARS],
     )
 
 

@@ -21,6 +21,7 @@ from contract.tensor import DType, TensorSpec
 from contract.vision import prepare_image
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
+from edge_agent.inference.engine import UNPROVED, Engine
 from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
 from edge_agent.inference.preprocess import Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
@@ -41,7 +42,7 @@ class LoadedModel:
         greeting: The same, as a frame.
     """
 
-    def __init__(self, slot: Slot, runtime: Runtime, threads: int) -> None:
+    def __init__(self, slot: Slot, runtime: Runtime, threads: int, engine: Engine = UNPROVED) -> None:
         """Load, check and warm up.
 
         Raises:
@@ -53,7 +54,7 @@ class LoadedModel:
         manifest = slot.manifest
         self._slot = slot
         self.digest = slot.variant.artifact.sha256
-        self.graph = Graph(runtime, slot.model_path(), slot.variant, threads)
+        self.graph = Graph(runtime, slot.model_path(), slot.variant, threads, engine)
         self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
         self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from contract.errors import LitefleetError, RuntimeLoadError, StorageError
 from edge_agent.inference import control
 from edge_agent.inference.process import Ending, WorkerProcess
-from edge_agent.inference.restarts import restart_pause_s, restarts_in_a_row
+from edge_agent.inference.restarts import restart_pause_s, restarts_in_a_row, spec_of_restart
 from edge_agent.inference.roles import Role, Worker
 from edge_agent.inference.run_folder import RunFolder
 from edge_agent.inference.supervisor import Supervisor
@@ -78,6 +78,7 @@ class Roster:
                     slot_dir=str(spec.slot_dir.absolute()),
                     threads=spec.threads,
                     socket_path=str(path),
+                    engine=spec.engine,
                 )
             )
             worker = Worker(next(self._keys), spec, process, path, role)
@@ -258,6 +259,7 @@ class Roster:
                 errors=window.errors,
                 latency=window.latency,
                 rss_bytes=window.rss_bytes,
+                delegate=worker.handle.delegate,
             )
         )
 
@@ -302,7 +304,7 @@ class Roster:
     def _restart(self, service: _Service, now: float) -> None:
         service.restart_at = None
         try:
-            worker = self.spawn(service.handle.spec, Role.RESTARTING)
+            worker = self.spawn(spec_of_restart(service.handle.spec, service.restarts), Role.RESTARTING)
         except LitefleetError as error:
             service.restarts += 1
             service.restart_at = now + restart_pause_s(service.restarts)

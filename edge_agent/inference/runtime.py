@@ -7,20 +7,24 @@ as RuntimeLoadError. Does not survive a native crash: that is why this runs in a
 from __future__ import annotations
 
 import importlib
+import mmap
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from contract.delegation import DelegateReport
 from contract.errors import InferenceError, RuntimeLoadError
 from contract.manifest import Variant
-from contract.messages import DelegateReport
-from contract.profile import DelegateName
-from edge_agent.inference.delegates import ops_of, report_delegate
+from contract.profile import CPU_DELEGATES, DelegateName
+from contract.scalars import TEXT_MAX_CHARS
+from edge_agent.inference.delegates import Attempt, Op, ops_of, plan_attempts, report_delegate
+from edge_agent.inference.engine import UNPROVED, Engine
 
 _RUNTIMES: tuple[tuple[str, Callable[[], Any]], ...] = (
     ("ai-edge-litert", lambda: importlib.import_module("ai_edge_litert.interpreter")),
@@ -29,10 +33,10 @@ _RUNTIMES: tuple[tuple[str, Callable[[], Any]], ...] = (
 )
 """Distribution, and how its interpreter is imported; best first: ADR 0001. TensorFlow takes ten times the memory."""
 
-EDGETPU_LIBRARY = "libedgetpu.so.1"
-"""Name under which Coral's packages install the Edge TPU delegate (https://coral.ai/docs/edgetpu/tflite-python/)."""
+EDGETPU_OP = b"edgetpu-custom-op"
+"""The op that the Edge TPU compiler leaves in a model (google-coral/libedgetpu, kCustomOp)."""
 
-_LOAD_FAILURES = (ValueError, RuntimeError, OSError, AttributeError, TypeError, SystemError, MemoryError)
+LOAD_FAILURES = (ValueError, RuntimeError, OSError, AttributeError, TypeError, SystemError, MemoryError)
 """What the runtimes raise for a model or delegate that they cannot load; SystemError: tflite-runtime with numpy 2."""
 
 
@@ -66,20 +70,33 @@ class Runtime:
     module: Any
 
 
-def find_runtime() -> Runtime:
+def import_runtime(name: str) -> Runtime:
+    """Import one runtime; raises whatever it raises.
+
+    Args:
+        name: Its distribution.
+    """
+    module = dict(_RUNTIMES)[name]()
+    return Runtime(name, _version_of(name), module)
+
+
+def find_runtime(only: str = "") -> Runtime:
     """Import the best runtime that is installed.
+
+    Args:
+        only: The distribution that was proved on this board; empty for the best.
 
     Raises:
         RuntimeLoadError: None is, or the installed ones do not import.
     """
     faults: list[str] = []
-    for name, load in _RUNTIMES:
-        try:
-            module = load()
-        except (ImportError, *_LOAD_FAILURES) as error:
-            faults.append(f"{name}: {error}")
+    for name, _ in _RUNTIMES:
+        if only and name != only:
             continue
-        return Runtime(name, _version_of(name), module)
+        try:
+            return import_runtime(name)
+        except (ImportError, *LOAD_FAILURES) as error:
+            faults.append(f"{name}: {error}")
     raise RuntimeLoadError(
         "no TFLite runtime on this device",
         faults=faults,
@@ -105,25 +122,60 @@ class Graph:
     outputs: tuple[Border, ...]
     delegate: DelegateReport
 
-    def __init__(self, runtime: Runtime, path: Path, variant: Variant, threads: int) -> None:
-        """Load a model file that was checked.
+    def __init__(
+        self, runtime: Runtime, path: Path, variant: Variant, threads: int, engine: Engine = UNPROVED
+    ) -> None:
+        """Load a model file that was checked, on the first delegate that takes it.
 
         Raises:
-            RuntimeLoadError: The runtime or the delegate refuses it.
+            RuntimeLoadError: The runtime refuses it, or every delegate that it can run on does.
         """
-        try:
-            self._interpreter = _open(runtime.module, path, variant.delegate, threads)
-            self._interpreter.allocate_tensors()
-            signature = _signature(self._interpreter)
-            self.inputs = _borders(self._interpreter.get_input_details(), signature[0])
-            self.outputs = _borders(self._interpreter.get_output_details(), signature[1])
-        except _LOAD_FAILURES as error:
-            raise RuntimeLoadError(
-                f"{runtime.name} {runtime.version} does not load variant {variant.name}: "
-                f"{str(error).strip() or type(error).__name__}",
-                remedy="check that the board's runtime has the variant's ops, or pack another precision",
-            ) from error
-        self.delegate = report_delegate(variant.delegate, _ops(self._interpreter))
+        made_for = DelegateName.EDGETPU if is_compiled_for_edgetpu(path) else variant.delegate
+        plan = plan_attempts(made_for, engine)
+        cause: Exception | None = None
+        faults = [plan.reason] if plan.reason else []
+        for attempt in plan.attempts:
+            try:
+                early = self._load(runtime.module, path, attempt, threads)
+            except (InferenceError, *LOAD_FAILURES) as error:
+                cause = error
+                on = attempt.delegate.name if attempt.delegate else runtime.name
+                faults.append(f"{on}: {str(error).strip() or type(error).__name__}")
+                continue
+            loaded = attempt.delegate.name if attempt.delegate else ""
+            self.delegate = report_delegate(
+                plan.requested,
+                ops_in(self._interpreter),
+                loaded=loaded,
+                early=early,
+                reason="; ".join(faults),
+            )
+            return
+        why = "; ".join(faults) or f"it runs on {plan.requested} alone, which this board does not have"
+        raise RuntimeLoadError(
+            f"{runtime.name} {runtime.version} does not load variant {variant.name}: {why}",
+            remedy="check that the board's runtime has the variant's ops, or pack another precision"
+            if made_for in CPU_DELEGATES
+            else "ask the board what is wrong with its delegate: litefleet-agent doctor",
+        ) from cause
+
+    def note_fallback(self, requested: DelegateName, reason: str) -> None:
+        """Say that this variant runs in place of one whose delegate could not be had."""
+        self.delegate = msgspec.structs.replace(
+            self.delegate, requested=requested.value, reason=reason[:TEXT_MAX_CHARS]
+        )
+
+    def _load(self, module: Any, path: Path, attempt: Attempt, threads: int) -> list[Op]:
+        """Take one way; the nodes as they were before XNNPACK could take any."""
+        self._interpreter = open_interpreter(module, path, attempt, threads)
+        early = ops_in(self._interpreter)
+        self._interpreter.allocate_tensors()
+        signature = _signature(self._interpreter)
+        self.inputs = _borders(self._interpreter.get_input_details(), signature[0])
+        self.outputs = _borders(self._interpreter.get_output_details(), signature[1])
+        if attempt.delegate is not None:  # a delegate may refuse only now
+            self.run([np.zeros(border.shape, border.dtype) for border in self.inputs])
+        return early
 
     def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
         """Invoke once.
@@ -147,13 +199,28 @@ class Graph:
             raise InferenceError(f"the runtime failed: {error}") from error
 
 
-def _open(module: Any, path: Path, delegate: DelegateName, threads: int) -> Any:
+def open_interpreter(module: Any, path: Path, attempt: Attempt, threads: int) -> Any:
+    """An interpreter with a model, tensors not allocated; raises whatever the runtime or delegate raises."""
     options: dict[str, Any] = {"model_path": str(path), "num_threads": threads}
-    if delegate is DelegateName.NONE:
+    if not attempt.has_xnnpack:
         options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    elif delegate is DelegateName.EDGETPU:
-        options["experimental_delegates"] = [module.load_delegate(EDGETPU_LIBRARY)]
+    if attempt.delegate is not None:
+        delegate = module.load_delegate(attempt.delegate.library, attempt.delegate.options)
+        options["experimental_delegates"] = [delegate]
     return module.Interpreter(**options)
+
+
+def is_compiled_for_edgetpu(path: Path) -> bool:
+    """Whether a model holds what the Edge TPU compiler leaves behind; a file's name proves nothing.
+
+    Raises:
+        RuntimeLoadError: The file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(EDGETPU_OP) >= 0
+    except (OSError, ValueError) as error:  # ValueError: an empty file
+        raise RuntimeLoadError(f"{path.name} cannot be read: {error}") from error
 
 
 def _signature(interpreter: Any) -> tuple[dict[int, str], dict[int, str]]:
@@ -189,7 +256,7 @@ def _borders(details: Sequence[dict[str, Any]], names: dict[int, str]) -> tuple[
     return tuple(borders)
 
 
-def _ops(interpreter: Any) -> Any:
+def ops_in(interpreter: Any) -> list[Op]:
     """The graph's nodes by the private call that alone shows delegates; none where a runtime lacks it."""
     tell = getattr(interpreter, "_get_ops_details", None)
     return ops_of(tell()) if tell is not None else []

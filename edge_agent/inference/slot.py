@@ -6,6 +6,7 @@ here. The manifest itself was verified when the slot was filled; that is not don
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ _VARIANT_MAX_BYTES = 4096
 
 class _Chosen(msgspec.Struct, frozen=True):
     name: str
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,19 @@ class Slot:
         manifest: Complete (``check_built`` passed).
         golden: Its self-test data.
         variant: The one that was chosen for this board.
+        fallback: The one that runs when the chosen one's delegate is lost; None when it needs none.
     """
 
     folder: Path
     manifest: Manifest
     golden: Golden
     variant: Variant
+    fallback: Variant | None = None
+
+    def on_fallback(self) -> Slot:
+        """The same with the fallback as its variant."""
+        assert self.fallback is not None  # noqa: S101 - the caller looked
+        return dataclasses.replace(self, variant=self.fallback, fallback=None)
 
     def model_path(self) -> Path:
         """The chosen variant's model file, digest checked.
@@ -110,10 +119,11 @@ def load_slot(folder: Path) -> Slot:
     except msgspec.DecodeError as error:
         raise ManifestError(f"{folder / VARIANT_FILE} cannot be read: {error}") from error
     assert manifest.golden is not None  # noqa: S101 - check_built insists on it
-    for variant in manifest.variants:
-        if variant.name == chosen.name:
-            return Slot(folder, manifest, manifest.golden, variant)
-    raise ManifestError(f"{folder}: the manifest has no variant {chosen.name[:80]!r}")
+    by_name = {variant.name: variant for variant in manifest.variants}
+    for name in (chosen.name, *filter(None, [chosen.fallback])):
+        if name not in by_name:
+            raise ManifestError(f"{folder}: the manifest has no variant {name[:80]!r}")
+    return Slot(folder, manifest, manifest.golden, by_name[chosen.name], by_name.get(chosen.fallback))
 
 
 def _read(path: Path, limit: int) -> bytes:

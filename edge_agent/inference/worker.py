@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-from contract.errors import LitefleetError, ManifestError, StorageError
+from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, StorageError
 from edge_agent.inference import control, protocol
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
@@ -127,7 +127,14 @@ def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
     found, asked = (slot.manifest.model, slot.manifest.version), (start.model, start.version)
     if found != asked:
         raise ManifestError(f"the slot holds {' '.join(found)}, not {' '.join(asked)}")
-    return LoadedModel(slot, runtime, start.threads)
+    try:
+        return LoadedModel(slot, runtime, start.threads, start.engine)
+    except RuntimeLoadError as error:
+        if slot.fallback is None:
+            raise
+        model = LoadedModel(slot.on_fallback(), runtime, start.threads, start.engine)
+        model.graph.note_fallback(slot.variant.delegate, error.summary())
+        return model
 
 
 def _listen(path: str) -> socket.socket:
@@ -156,7 +163,7 @@ def main(arguments: list[str]) -> int:
     with socket.socket(fileno=int(arguments[0])) as channel:
         start = control.parse_start(arguments[1])
         try:
-            runtime = find_runtime()
+            runtime = find_runtime(start.engine.runtime)
             model = _load(start, runtime)
             listener = _listen(start.socket_path)
         except LitefleetError as error:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from contract.delegation import DelegateReport
 from contract.histogram import LatencyHistogram
-from contract.messages import DelegateReport
+from edge_agent.inference.engine import UNPROVED, Engine
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,14 @@ class WorkerSpec:
         version: Version.
         slot_dir: Folder with ``manifest.json``, ``variant`` and ``artifacts/<sha256>``.
         threads: Threads of its interpreter.
+        engine: The runtime and delegates it may use.
     """
 
     model: str
     version: str
     slot_dir: Path
     threads: int
+    engine: Engine = UNPROVED
 
     def __str__(self) -> str:
         return f"{self.model} {self.version}"
@@ -93,6 +96,7 @@ class WorkerWindow:
     errors: int
     latency: LatencyHistogram
     rss_bytes: int
+    delegate: DelegateReport | None = None
 
 
 @dataclass(frozen=True)

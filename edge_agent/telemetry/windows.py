@@ -49,6 +49,7 @@ def telemetry_window(worker: WorkerWindow, ended_at: datetime) -> TelemetryWindo
         errors=worker.errors,
         latency=worker.latency,
         rss_bytes=worker.rss_bytes,
+        delegate=worker.delegate,
     )
 
 
@@ -61,6 +62,7 @@ def merge_windows(first: TelemetryWindow, second: TelemetryWindow) -> TelemetryW
         errors=first.errors + second.errors,
         latency=first.latency.merged(second.latency),
         rss_bytes=max(first.rss_bytes, second.rss_bytes),
+        delegate=second.delegate or first.delegate,
     )
 
 

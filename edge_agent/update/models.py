@@ -131,12 +131,8 @@ class Models:
         """What each model is to be reported as."""
         found: dict[str, ReportedModel] = {}
         for model in self.names:
-            worker = self._workers.active(model)
-            found[model] = report_model(
-                self._records.get(model),
-                self.slots(model).table.running,
-                worker.delegate if worker is not None else None,
-            )
+            running = self.slots(model).table.running
+            found[model] = report_model(self._records.get(model), running, self._workers.active(model))
         return found
 
     def remove(self, model: str) -> None:

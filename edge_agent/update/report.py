@@ -14,13 +14,13 @@ from datetime import datetime
 from contract.deployment import Reason, State
 from contract.messages import (
     WIRE_VERSION,
-    DelegateReport,
     DeploymentChange,
     Event,
     EventKind,
     Reported,
     ReportedModel,
 )
+from edge_agent.inference.workers import WorkerHandle
 from edge_agent.update.machine import Record
 from edge_agent.update.slot_table import SlotContent
 
@@ -40,15 +40,17 @@ _REFUSALS = frozenset(
 )
 
 
-def report_model(
-    record: Record | None, running: SlotContent, delegate: DelegateReport | None
-) -> ReportedModel:
-    """One model: what its active slot holds, how its worker runs, and its last deployment."""
+def report_model(record: Record | None, running: SlotContent, worker: WorkerHandle | None) -> ReportedModel:
+    """One model: what its active slot holds, how its worker runs, and its last deployment.
+
+    A worker may run the slot's fallback: then that is the variant that is told.
+    """
+    is_same = worker is not None and worker.spec.version == running.version
     return ReportedModel(
         version=running.version,
-        variant=running.variant,
-        digest=running.digest,
-        delegate=delegate,
+        variant=worker.variant if worker is not None and is_same else running.variant,
+        digest=worker.digest if worker is not None and is_same else running.digest,
+        delegate=worker.delegate if worker is not None else None,
         deployment=record.deployment if record else "",
         state=record.state if record else None,
         reason=record.reason if record and record.state is State.FAILED else None,

@@ -162,7 +162,8 @@ def check_slot(folder: Path, *, model: str, version: str, profile: str) -> SlotC
     """
     slot = load_slot(folder)
     check_received(slot.manifest, model=model, version=version, profile=profile)
-    wanted = [slot.variant.artifact, *([slot.manifest.golden.artifact] if slot.manifest.golden else [])]
+    wanted = [slot.variant.artifact, slot.golden.artifact]
+    wanted += [slot.fallback.artifact] if slot.fallback is not None else []
     for artifact in wanted:
         with (
             storage_errors(f"read artifact {artifact.sha256}"),

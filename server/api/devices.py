@@ -59,6 +59,8 @@ class DelegateView(BaseModel):
     actual: str
     nodes_total: int
     nodes_delegated: int
+    partitions: int
+    reason: str
 
 
 class ModelView(BaseModel):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.compat import RuntimeFact, choose_variant, tflite_level
+from contract.compat import RuntimeFact, choose_fallback, choose_variant, tflite_level
 from contract.errors import IncompatibleError
 from contract.identifiers import Version
 from contract.manifest import BundleRequires, Manifest, Variant, VariantRequires
@@ -103,3 +103,25 @@ def test_exactly_what_is_asked_for_is_enough() -> None:
     variant = a_variant(peak_memory_bytes=1 << 30)
     manifest = msgspec.structs.replace(with_variants(variant), requires=requires)
     assert choose_variant(manifest, some_capabilities()) == variant
+
+
+def test_a_variant_for_xnnpack_runs_on_plain_kernels_that_were_proved() -> None:
+    tpu = a_variant(name="tpu", delegate=DelegateName.EDGETPU)
+    big = a_variant(name="big", delegate=DelegateName.XNNPACK, peak_memory_bytes=1 << 40)
+    cpu = a_variant(name="cpu", delegate=DelegateName.XNNPACK)
+    board = some_capabilities(delegates=(DelegateName.NONE,))
+    assert choose_variant(with_variants(tpu, big, cpu), board) == cpu
+    assert refusal(with_variants(cpu), delegates=())
+    assert refusal(with_variants(tpu, big), delegates=(DelegateName.NONE,))
+    assert refusal(a_manifest(variants=(cpu,), requires=None), delegates=(DelegateName.NONE,))
+
+
+def test_beside_a_variant_for_an_accelerator_stands_the_best_one_for_the_processor() -> None:
+    tpu = a_variant(name="tpu", delegate=DelegateName.EDGETPU)
+    other = a_variant(name="other", delegate=DelegateName.EXTERNAL)
+    cpu = a_variant(name="cpu", delegate=DelegateName.XNNPACK)
+    everything = (DelegateName.EDGETPU, DelegateName.EXTERNAL, DelegateName.XNNPACK, DelegateName.NONE)
+    board = some_capabilities(delegates=everything)
+    assert choose_fallback(with_variants(tpu, other, cpu), tpu, board) == cpu
+    assert choose_fallback(with_variants(tpu, other), tpu, board) is None
+    assert choose_fallback(with_variants(tpu, cpu), cpu, board) is None

@@ -155,7 +155,14 @@ def test_loopback_is_recognised(host: str, is_local: bool) -> None:  # noqa: FBT
 
 
 def test_the_shown_configuration_is_toml_that_gives_the_same_again(tmp_path: Path) -> None:
-    config = load(tmp_path, TEXT + '[[sources]]\nmodel = "digits"\npath = "a \\"b\\""\n')
+    sources = '[[sources]]\nmodel = "digits"\npath = "a \\"b\\""\n'
+    delegates = (
+        '[[delegates]]\nname = "npu"\nlibrary = "lib/npu.so"\noptions = { "a.b" = "\\"1\\"", c = "2" }\n'
+    )
+    plain = '[[delegates]]\nname = "gpu"\nlibrary = "libgpu.so"\n'
+    config = load(tmp_path, TEXT + sources + delegates + plain)
+    assert config.delegates[0].library == str(tmp_path / "lib" / "npu.so")
+    assert config.delegates[1].library == "libgpu.so"
     text = show_config(config)
     assert set(msgspec.toml.decode(text)) == set(sections())
     assert load(tmp_path, text) == config
@@ -198,9 +205,13 @@ def test_every_setting_stands_in_the_documentation_with_its_default() -> None:
     wanted: dict[str, str] = {}
     for name, section in sections().items():
         for field in msgspec.structs.fields(section):
-            default = "required" if field.required else f"`{_shown(field.default)}`"
+            default = "required" if field.required else f"`{_shown(_default(field))}`"
             wanted[f"{name}.{field.encode_name}"] = default
     assert documented == wanted
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default_factory() if field.default is msgspec.NODEFAULT else field.default
 
 
 def _shown(value: object) -> str:

@@ -8,11 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from contract.compat import RuntimeFact
 from contract.errors import ConfigError
 from contract.messages import WIRE_VERSION, Ack, Control
 from contract.profile import Arch, DelegateName
 from edge_agent.backoff import Backoff
 from edge_agent.capabilities import agent_version, board_name, read_arch, read_capabilities
+from edge_agent.inference.engine import Engine
+from edge_agent.inference.resolver import Resolution
 from edge_agent.mailbox import Mailbox
 from firmware_profiles import load_profile
 
@@ -64,15 +67,23 @@ def test_a_wait_that_is_over_does_not_wait() -> None:
     assert Mailbox().take(-5.0) == []
 
 
-def test_this_board_can_run_what_its_profile_says(tmp_path: Path) -> None:
-    found = read_capabilities(load_profile("generic-x86-64"), tmp_path)
+def test_a_board_offers_what_survived_its_probes(tmp_path: Path) -> None:
+    runtime = RuntimeFact(name="ai-edge-litert", version="2.3.0")
+    resolution = Resolution(engine=Engine(), runtime=runtime, verdicts=())
+    found = read_capabilities(load_profile("generic-x86-64"), tmp_path, resolution)
     assert found.profile == "generic-x86-64"
     assert found.memory_bytes > 1 << 26
     assert found.disk_free_bytes > 0
-    assert found.runtimes[0].name == "ai-edge-litert"
-    assert found.delegates == (DelegateName.XNNPACK,)
+    assert found.runtimes == (runtime,)
+    assert found.delegates == (DelegateName.XNNPACK, DelegateName.NONE)
     assert found.agent_version == agent_version()
     assert board_name()
+
+
+def test_a_board_without_a_usable_runtime_offers_none(tmp_path: Path) -> None:
+    resolution = Resolution(engine=Engine(), runtime=None, verdicts=())
+    found = read_capabilities(load_profile("generic-x86-64"), tmp_path, resolution)
+    assert (found.runtimes, found.delegates) == ((), ())
 
 
 @pytest.mark.parametrize(
