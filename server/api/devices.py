@@ -9,6 +9,7 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from contract.delegation import DelegateReport
 from contract.errors import NotFoundError
 from contract.messages import DesiredModel, Reported, ReportedModel
 from server.api.auth import require_operator, require_reader
@@ -166,7 +167,6 @@ def _fields(device: DeviceRecord, desired: DesiredRecord | None, reported: Repor
 
 def _model(wanted: DesiredModel | None, held: ReportedModel | None) -> ModelView:
     held = held or ReportedModel()
-    delegate = held.delegate
     return ModelView(
         desired=None if wanted is None else wanted.version,
         version=held.version or None,
@@ -176,8 +176,13 @@ def _model(wanted: DesiredModel | None, held: ReportedModel | None) -> ModelView
         state=None if held.state is None else held.state.value,
         reason=None if held.reason is None else held.reason.value,
         detail=held.detail,
-        delegate=None if delegate is None else DelegateView(**msgspec.structs.asdict(delegate)),
+        delegate=delegate_view(held.delegate),
     )
+
+
+def delegate_view(report: DelegateReport | None) -> DelegateView | None:
+    """A report as the API shows it."""
+    return None if report is None else DelegateView(**msgspec.structs.asdict(report))
 
 
 def _storage(request: Request) -> Storage:

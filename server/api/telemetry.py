@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from server.api.auth import require_reader
+from server.api.devices import DelegateView, delegate_view
 from server.storage.observations import TelemetryTotal
 from server.storage.repository import Storage
 
@@ -34,6 +35,7 @@ class TelemetryView(BaseModel):
     rss_bytes: int
     first: datetime
     last: datetime
+    delegate: DelegateView | None
 
 
 @router.get("", dependencies=[Depends(require_reader)])
@@ -63,4 +65,5 @@ def _view(total: TelemetryTotal) -> TelemetryView:
         rss_bytes=total.rss_bytes,
         first=total.first,
         last=total.last,
+        delegate=delegate_view(total.delegate),
     )

@@ -69,13 +69,15 @@ def telemetry_table(rows: Iterable[Any]) -> Table:
     """Every variant on every device."""
     table = _table(
         *("device", "model", "version", "variant", "requests", "errors"),
-        *("mean ms", "p50 ms", "p95 ms", "p99 ms", "memory", "until"),
+        *("mean ms", "p50 ms", "p95 ms", "p99 ms", "memory", "delegate", "until"),
     )
     for row in rows:
         head = [row["device"], row["model"], row["version"], row["variant"]]
         counts = [str(row["requests"]), str(row["errors"])]
         latency = [f"{row[f'latency_ms_{key}']:.2f}" for key in ("mean", "p50", "p95", "p99")]
-        _add(table, [*head, *counts, *latency, f"{row['rss_bytes'] / _MIB:.0f} MiB", _time(row["last"])])
+        memory = f"{row['rss_bytes'] / _MIB:.0f} MiB"
+        delegate = "" if row["delegate"] is None else row["delegate"]["actual"]
+        _add(table, [*head, *counts, *latency, memory, delegate, _time(row["last"])])
     return table
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, and_, delete, select
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import Row
 
+from contract.delegation import DelegateReport
 from contract.histogram import LatencyHistogram
 from contract.messages import Event, SequencedWindow, TelemetryWindow
 from server.storage import schema
@@ -34,6 +35,7 @@ class TelemetryTotal:
         rss_bytes: Resident memory of the worker at the end of the newest window.
         first: Begin of the oldest window.
         last: End of the newest window.
+        delegate: Asked for and got, in the newest window; None when none was told.
     """
 
     device: str
@@ -47,6 +49,7 @@ class TelemetryTotal:
     rss_bytes: int
     first: datetime
     last: datetime
+    delegate: DelegateReport | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,7 @@ class TelemetryRows:
         row = {key: getattr(window, key) for key in window.__struct_fields__}
         row |= {"device": device, "boot": boot, "seq": entry.seq, "received_at": at}
         row["latency"] = msgspec.json.encode(window.latency).decode()
+        row["delegate"] = _delegate_text(window.delegate)
         statement = insert(schema.telemetry_windows).values(row).on_conflict_do_nothing()
         return self._connection.execute(statement).rowcount == 1
 
@@ -128,6 +132,7 @@ class TelemetryRows:
     def _set_total(self, total: TelemetryTotal) -> None:
         row = {key: getattr(total, key) for key in total.__dataclass_fields__}
         row["latency"] = msgspec.json.encode(total.latency).decode()
+        row["delegate"] = _delegate_text(total.delegate)
         table = schema.telemetry_totals
         places = [column.name for column in table.primary_key.columns]
         changed = {key: value for key, value in row.items() if key not in places}
@@ -188,6 +193,7 @@ def _counted(total: TelemetryTotal | None, device: str, window: TelemetryWindow)
             rss_bytes=window.rss_bytes,
             first=window.start,
             last=end,
+            delegate=window.delegate,
         )
     return replace(
         total,
@@ -198,13 +204,21 @@ def _counted(total: TelemetryTotal | None, device: str, window: TelemetryWindow)
         rss_bytes=window.rss_bytes if end >= total.last else total.rss_bytes,
         first=min(total.first, window.start),
         last=max(total.last, end),
+        delegate=window.delegate if end >= total.last else total.delegate,
     )
 
 
 def _total(row: Row[tuple[object, ...]]) -> TelemetryTotal:
     fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's documented way to a row's mapping
     fields["latency"] = msgspec.json.decode(row.latency, type=LatencyHistogram)
+    fields["delegate"] = (
+        None if row.delegate is None else msgspec.json.decode(row.delegate, type=DelegateReport)
+    )
     return TelemetryTotal(**fields)
+
+
+def _delegate_text(report: DelegateReport | None) -> str | None:
+    return None if report is None else msgspec.json.encode(report).decode()
 
 
 def _event(row: Row[tuple[object, ...]]) -> EventRecord:

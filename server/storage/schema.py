@@ -144,6 +144,7 @@ telemetry_windows = Table(
     Column("latency", Text, nullable=False),
     Column("rss_bytes", Integer, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
+    Column("delegate", Text),
     Index("ix_telemetry_windows_received_at", "received_at"),
 )
 
@@ -161,6 +162,7 @@ telemetry_totals = Table(
     Column("rss_bytes", Integer, nullable=False),
     Column("first", UtcDateTime, nullable=False),
     Column("last", UtcDateTime, nullable=False),
+    Column("delegate", Text),
 )
 
 events = Table(

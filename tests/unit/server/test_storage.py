@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy.exc import StatementError
 
+from contract.delegation import DelegateReport
 from contract.errors import ConflictError, StorageError
 from contract.messages import Event, EventKind
 from server.storage.database import Database
@@ -103,11 +104,17 @@ def test_a_device_is_let_in_once(tmp_path: Path) -> None:
         rows.devices.add("d", profile=PROFILE, password_hash="h", at=NOON)
 
 
+FELL_BACK = DelegateReport(
+    requested="edgetpu", actual="xnnpack", nodes_total=9, nodes_delegated=8, reason="no-device"
+)
+
+
 def test_windows_are_counted_once_and_their_totals_stay(tmp_path: Path) -> None:
     with a_storage(tmp_path, "d", "e") as storage:
         with storage.write() as rows:
             assert rows.telemetry.add("d", "b1", [a_window(1), a_window(0)], at=NOON) == 2
-            assert rows.telemetry.add("d", "b1", [a_window(1), a_window(2, errors=3)], at=NOON) == 1
+            newest = a_window(2, errors=3, delegate=FELL_BACK)
+            assert rows.telemetry.add("d", "b1", [a_window(1), newest], at=NOON) == 1
             assert rows.telemetry.add("d", "b2", [a_window(1, version="1.1.0")], at=NOON) == 1
             assert rows.telemetry.add("e", "b1", [a_window(1)], at=NOON) == 1
             rows.telemetry.forget_before(NOON + timedelta(seconds=1))
@@ -116,6 +123,7 @@ def test_windows_are_counted_once_and_their_totals_stay(tmp_path: Path) -> None:
             everything = rows.telemetry.totals()
         assert (total.windows, total.requests, total.errors, total.latency.count) == (3, 30, 3, 30)
         assert total.rss_bytes == 50_000_002
+        assert (total.delegate, everything[1].delegate) == (FELL_BACK, None)
         assert total.first == datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
         assert total.last == datetime(2026, 11, 21, 12, 0, 3, tzinfo=timezone.utc)
         assert [(row.device, row.version) for row in everything] == [
