@@ -3,7 +3,7 @@ EXTRAS_DEMO := agent packager server
 SHELL := bash
 AREA ?=
 
-.PHONY: help demo test test-converters check check-style check-types check-unit bench lock format clean
+.PHONY: help demo test test-arm64 test-pythons test-converters check check-style check-types check-unit bench lock format clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -38,6 +38,13 @@ test: .venv/ready  ## Every test, with branch coverage
 	.venv/bin/coverage run -m pytest tests/e2e
 	.venv/bin/coverage combine -q
 	.venv/bin/python scripts/check_coverage.py
+
+test-arm64: .venv/ready  ## The agent on the real aarch64 wheels, by emulation (makes build/arm64 on first use, 600 MB)
+	scripts/install-system-packages
+	.venv/bin/pytest -q tests/arm64
+
+test-pythons: .venv/ready  ## Unit tests of contract and agent on every Python 3.10 to 3.13 that is installed
+	scripts/test-pythons
 
 test-converters: .venv/ready  ## The real converters (makes environments of some 5 GB on first use; LITEFLEET_TEST_CACHE=FOLDER keeps them there)
 	.venv/bin/pytest -q -s tests/converters

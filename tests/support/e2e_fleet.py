@@ -6,8 +6,9 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,32 @@ def run_command(name: str, *words: str | Path, accepted: int = 0) -> str:
     return done.stdout if accepted == 0 else done.stderr
 
 
-def pack(version: str, output: Path) -> Path:
+def pack(version: str, output: Path, profile: str = PROFILE) -> Path:
     """Pack a version of the digits example for one profile; the bundle's path."""
     run_command(
         "litefleet-packager",
         *("pack", EXAMPLES / f"digits-{version}.tflite", "--name", "digits", "--version", version),
-        *("--profile", PROFILE, "--labels", EXAMPLES / "labels.txt", "--output", output),
+        *("--profile", profile, "--labels", EXAMPLES / "labels.txt", "--output", output),
         *("--calibration", EXAMPLES / "calibration", "--evaluation", EXAMPLES / "evaluation"),
     )
-    return output / f"digits-{version}-{PROFILE}.bundle"
+    return output / f"digits-{version}-{profile}.bundle"
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a device's agent runs on.
+
+    Attributes:
+        profile: Profile id.
+        program: What stands for ``litefleet-agent``; empty for the installed one.
+        environment: Variables of the agent.
+        patience_s: How long it may take to start.
+    """
+
+    profile: str = PROFILE
+    program: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    patience_s: float = 30.0
 
 
 class RealFleet:
@@ -81,14 +99,17 @@ class RealFleet:
         """A device's folder."""
         return self.folder / device
 
-    def add_device(self, device: str) -> AgentProcess:
+    def add_device(self, device: str, board: Board | None = None) -> AgentProcess:
         """Enrol a device, start its agent and wait until the server sees it."""
-        self.operate("devices", "add", device, "--profile", PROFILE, "--output", self.home(device))
-        environment = {**os.environ, "LITEFLEET_AGENT_TELEMETRY_WINDOW_S": "1.0"}
-        agent = AgentProcess(self.home(device) / "agent.toml", environment)
+        board = board or Board()
+        self.operate("devices", "add", device, "--profile", board.profile, "--output", self.home(device))
+        environment = {**os.environ, "LITEFLEET_AGENT_TELEMETRY_WINDOW_S": "1.0", **board.environment}
+        config = self.home(device) / "agent.toml"
+        agent = AgentProcess(config, environment)
         self.agents[device] = agent
-        agent.start().wait_ready()
-        wait_until(lambda: self.device(device)["online"], what=f"{device} online")
+        agent.start([*board.program, "run", "--config", str(config)] if board.program else ())
+        agent.wait_ready(board.patience_s)
+        wait_until(lambda: self.device(device)["online"], timeout_s=board.patience_s, what=f"{device} online")
         return agent
 
     def device(self, device: str) -> dict[str, Any]:
