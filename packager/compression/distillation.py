@@ -20,6 +20,7 @@ from packager.compression.download import download_of
 from packager.compression.report import DistillationReport
 from packager.compression.training import Course, Trainer
 from packager.durable import write_durably
+from packager.gate import Reference
 from packager.samples import check_samples
 from packager.sources.load import load_source
 from packager.workshop import Progress
@@ -74,10 +75,8 @@ def distil(request: DistilRequest, progress: Progress) -> DistillationReport:
     trained = trainer.train(asked.model, samples, request.course, request.teacher)
     student = load_trained(trained.content, asked.model, progress)
     found = bench.measure(student.content)
-    # The student without the teacher, as given or trained alone, whichever is better.
-    reference = dataclasses.replace(
-        bench.reference, baseline_value=alone, baseline_name="the student trained alone"
-    )
+    reference = without_teacher(bench.reference, alone)
+    origin = "the student trained alone" if reference.is_baseline_higher else "the student as given"
     fault = reference.accuracy_fault(found)
     if not fault:
         write_durably(request.output, trained.content)
@@ -92,11 +91,21 @@ def distil(request: DistilRequest, progress: Progress) -> DistillationReport:
         after=found.value,
         teacher_download=download_of(teacher.content),
         student_download=download_of(student.content),
-        limit=reference.describe().replace("the float model", "the student as given"),
+        limit=f"{reference.limit:.4f} ({reference.value:.4f} of {origin} less {reference.rules.max_drop})",
         fault=fault,
         epochs=request.course.epochs,
         output=str(request.output) if not fault else "",
     )
+
+
+def without_teacher(student: Reference, alone: float | None) -> Reference:
+    """What a distilled student is measured against: the student as given or trained alone, whichever is better.
+
+    Args:
+        student: As given.
+        alone: The metric after training without the teacher; None where that was not made.
+    """
+    return dataclasses.replace(student, baseline_value=alone)
 
 
 def _check(request: DistilRequest) -> None:

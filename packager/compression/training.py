@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -114,12 +114,35 @@ class Trained:
     tools: dict[str, str]
 
 
+def trainer_of(model: Path, time_limit_s: float) -> Converter:
+    """How a Keras file is trained: like it is converted, with another program.
+
+    Raises:
+        ConfigError: It is no Keras file.
+    """
+    suffix = model.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ConfigError(
+            f"{model.name} is no Keras file, so it cannot be trained",
+            remedy="give the .keras or .h5 file that it was made from",
+        )
+    converter = keras_converter(".keras" if suffix == ".keras" else ".h5")
+    return replace(converter, module="train_keras", timeout_s=time_limit_s)
+
+
 @dataclass(frozen=True)
 class Trainer:
-    """Trains, tells of it, and remembers."""
+    """Trains, tells of it, and remembers.
+
+    Attributes:
+        progress: Who is told.
+        stages: What earlier runs made.
+        converter_of: What trains a file, within so many seconds.
+    """
 
     progress: Progress
     stages: Stages
+    converter_of: Callable[[Path, float], Converter] = trainer_of
 
     def train(self, model: Path, samples: Samples, course: Course, teacher: Path | None = None) -> Trained:
         """Train a copy of a model.
@@ -136,12 +159,12 @@ class Trainer:
             ConfigError: A model is no Keras file, or the environment cannot be made.
             StorageError: The cache cannot be written.
         """
-        converter = trainer_of(model, course.time_limit_s)
+        converter = self.converter_of(model, course.time_limit_s)
         toolchain = prepare(converter, self.progress.tell)
         with workplace(model, converter) as work:
             names, digests = [converter.source_name], [work.source_sha256]
             if teacher is not None:
-                other = trainer_of(teacher, course.time_limit_s)
+                other = self.converter_of(teacher, course.time_limit_s)
                 names.append(f"teacher{Path(other.source_name).suffix}")
                 digests.append(take_snapshot(teacher, work.folder / names[1]))
                 other.check(work.folder / names[1], teacher.name)
@@ -185,22 +208,6 @@ class Trainer:
         log.unlink(missing_ok=True)
         answer = (folder / "answer.json").read_bytes()
         return answer + b"\n" + (folder / _RESULT).read_bytes()
-
-
-def trainer_of(model: Path, time_limit_s: float) -> Converter:
-    """How a Keras file is trained: like it is converted, with another program.
-
-    Raises:
-        ConfigError: It is no Keras file.
-    """
-    suffix = model.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ConfigError(
-            f"{model.name} is no Keras file, so it cannot be trained",
-            remedy="give the .keras or .h5 file that it was made from",
-        )
-    converter = keras_converter(".keras" if suffix == ".keras" else ".h5")
-    return Converter(**{**vars(converter), "module": "train_keras", "timeout_s": time_limit_s})
 
 
 def _order(names: Sequence[str], course: Course) -> dict[str, object]:

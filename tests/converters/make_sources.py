@@ -18,7 +18,7 @@ POOLED = ("conv2", "conv4")
 
 
 def make_keras(weights: dict[str, Any], folder: Path) -> None:
-    """digits.keras, digits.h5, the SavedModel digits, and two files that carry code."""
+    """digits.keras, digits.h5, the SavedModel digits, untrained students, and two files that carry code."""
     import keras
 
     layers: list[Any] = [keras.Input((8, 8, 1), name="image")]
@@ -36,10 +36,31 @@ def make_keras(weights: dict[str, Any], folder: Path) -> None:
     model.save(folder / "digits.keras")
     model.save(folder / "digits.h5")
     model.export(folder / "digits", verbose=False)
+    make_students(folder)
     double = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Lambda(lambda values: values * 2)])
     double.save(folder / "lambda.keras")
     double.save(folder / "lambda.h5")
     make_writing_savedmodel(folder / "writing")
+
+
+def make_students(folder: Path) -> None:
+    """student.keras, small and untrained, with a batch normalisation; and one for other images."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    for name, size in (("student", 8), ("stranger", 9)):
+        student = keras.Sequential(
+            [
+                keras.Input((size, size, 1), name="image"),
+                keras.layers.Conv2D(16, 3, padding="same", use_bias=False),
+                keras.layers.BatchNormalization(),
+                keras.layers.ReLU(),
+                keras.layers.MaxPooling2D(),
+                keras.layers.Flatten(),
+                keras.layers.Dense(10, name="scores"),
+            ]
+        )
+        student.save(folder / f"{name}.keras")
 
 
 def make_writing_savedmodel(folder: Path) -> None:

@@ -7,18 +7,14 @@ in the user's cache (or in ``$LITEFLEET_TEST_CACHE``), so only the first run is 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 from contract.bundle import BundleReader
 from contract.tensor import Layout
@@ -28,7 +24,6 @@ from packager.sources.onnx import onnx_converter
 from packager.sources.torch import torch_converter
 from tests.support.packager_builders import DIGITS
 from tests.support.packager_conversion import Ear
-from tests.support.packager_models import digits_model
 
 pytestmark = [pytest.mark.converters, pytest.mark.timeout(3600)]
 
@@ -44,38 +39,6 @@ SOURCES = [
     ("onnx", "digits.onnx", "channels first"),
     ("torch", "digits.pt2", "channels first"),
 ]
-
-
-@pytest.fixture(scope="session")
-def cache() -> Path:
-    """Where environments are; conversions of earlier runs are removed, so that they are made in this one."""
-    folder = Path(
-        os.environ.get("LITEFLEET_TEST_CACHE") or Path.home() / ".cache" / "litefleet-tests"
-    ).resolve()
-    shutil.rmtree(folder / "litefleet" / "conversions", ignore_errors=True)
-    shutil.rmtree(folder / "litefleet" / "pack", ignore_errors=True)
-    os.environ["XDG_CACHE_HOME"] = str(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The digits model's own weights, as ``make_sources.py`` takes them."""
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(digits_model(), 0))
-    graph = model.subgraphs[0]
-    found: dict[str, Any] = {}
-    convolutions = iter(("conv1", "conv2", "conv3", "conv4"))
-    for operator in graph.operators:
-        code = model.operatorCodes[operator.opcodeIndex].builtinCode
-        if code in {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED}:
-            name = next(convolutions) if code == schema.BuiltinOperator.CONV_2D else "dense"
-            for key, index in ((name, operator.inputs[1]), (f"{name}_bias", operator.inputs[2])):
-                tensor = graph.tensors[index]
-                values = bytes(model.buffers[tensor.buffer].data)
-                found[key] = np.frombuffer(values, dtype=np.float32).reshape(tensor.shape)
-    path = tmp_path_factory.mktemp("weights") / "weights.npz"
-    np.savez(path, **found)
-    return path
 
 
 @pytest.fixture(scope="session")
