@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import ConfigError
+from contract.errors import ConfigError, ManifestError
 from packager.app import PackRequest, load_material
 from packager.cache import Stages
 from packager.compression.app import load_trained, load_training
@@ -19,10 +19,12 @@ from packager.compression.bench import Bench
 from packager.compression.download import download_of
 from packager.compression.report import DistillationReport
 from packager.compression.training import Course, Trainer
+from packager.description import sample_shape
 from packager.durable import write_durably
 from packager.gate import Reference
 from packager.samples import check_samples
 from packager.sources.load import load_source
+from packager.sources.tflite import SourceModel
 from packager.workshop import Progress
 
 
@@ -64,6 +66,7 @@ def distil(request: DistilRequest, progress: Progress) -> DistillationReport:
     check_samples(material.task, asked.rules)
     samples = load_training(asked, request.training, material, progress)
     teacher = load_source(request.teacher, progress)
+    check_alike(teacher, material.model)
     bench = Bench(material, asked.rules, progress, stages)
     taught = bench.measure(teacher.content)
     trainer = Trainer(progress, stages)
@@ -96,6 +99,27 @@ def distil(request: DistilRequest, progress: Progress) -> DistillationReport:
         epochs=request.course.epochs,
         output=str(request.output) if not fault else "",
     )
+
+
+def check_alike(teacher: SourceModel, student: SourceModel) -> None:
+    """A teacher can only be learnt from where it takes and gives what the student does.
+
+    Raises:
+        ManifestError: It does not.
+    """
+    if _shapes(teacher) != _shapes(student):
+        borders = " and ".join(
+            f"{model.name} takes {taken} and gives {given}"
+            for model, (taken, given) in ((one, _shapes(one)) for one in (teacher, student))
+        )
+        raise ManifestError(
+            f"{borders}: nothing can be learnt", remedy="give both the same input and classes"
+        )
+
+
+def _shapes(model: SourceModel) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]]]:
+    source = model.source
+    return [sample_shape(one) for one in source.inputs], [sample_shape(one) for one in source.outputs]
 
 
 def without_teacher(student: Reference, alone: float | None) -> Reference:

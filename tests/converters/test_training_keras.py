@@ -103,7 +103,10 @@ def test_a_student_learns_from_its_teacher_and_is_held_against_the_student_alone
 @pytest.mark.parametrize(
     ("teacher", "wanted"),
     [
-        ("stranger.keras", "the teacher takes (9, 9, 1), the samples are (8, 8, 1)"),
+        (
+            "stranger.keras",
+            "stranger.keras takes [(9, 9, 1)] and gives [(10,)] and student.keras takes [(8, 8, 1)]",
+        ),
         ("lambda.keras", "may execute code, and is not loaded: Lambda"),
         ("lambda.h5", "it may execute code: Lambda"),
     ],

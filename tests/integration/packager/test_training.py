@@ -11,11 +11,12 @@ import pytest
 
 from contract.errors import ConfigError, ManifestError
 from packager.cache import Stages
-from packager.compression.distillation import without_teacher
+from packager.compression.distillation import check_alike, without_teacher
 from packager.compression.plan import Compression
 from packager.compression.training import Course, Epoch, Samples, Trainer, trainer_of
+from packager.sources.tflite import load_tflite
 from packager.sources.toolchain import Converter
-from tests.support.packager_builders import Silent, reference
+from tests.support.packager_builders import DIGITS, Silent, reference
 from tests.support.packager_conversion import converter
 
 PROGRAMS = Path(__file__).resolve().parents[2] / "support" / "packager_trainer"
@@ -135,6 +136,14 @@ def test_keras_files_are_trained_where_they_are_converted() -> None:
     found = trainer_of(Path("model.H5"), 60.0)
     assert (found.module, found.source_name, found.timeout_s) == ("train_keras", "source.h5", 60.0)
     assert found.folder_name == trainer_of(Path("model.keras"), 1.0).folder_name
+
+
+def test_a_teacher_with_other_inputs_or_classes_is_refused() -> None:
+    digits = load_tflite(DIGITS / "digits-1.0.0.tflite")
+    check_alike(digits, digits)
+    scores = dataclasses.replace(digits.source, outputs=digits.source.inputs)
+    with pytest.raises(ManifestError, match="nothing can be learnt"):
+        check_alike(dataclasses.replace(digits, source=scores), digits)
 
 
 @pytest.mark.parametrize(("alone", "wanted"), [(None, 0.99), (0.5, 0.99), (0.995, 0.995)])

@@ -22,14 +22,16 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(main, list(arguments))
 
 
-@pytest.mark.parametrize("command", ["pack", "inspect", "publish", "keys"])
+@pytest.mark.parametrize("command", ["pack", "compress", "distil", "inspect", "publish", "keys"])
 def test_every_command_has_help(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.stdout
 
 
-@pytest.mark.parametrize("command", [("pack",), ("inspect",), ("publish",), ("keys", "init")])
+@pytest.mark.parametrize(
+    "command", [("pack",), ("compress",), ("distil",), ("inspect",), ("publish",), ("keys", "init")]
+)
 def test_every_commands_help_has_an_example(command: tuple[str, ...]) -> None:
     assert "Example: litefleet-packager" in run(*command, "--help").stdout
 
