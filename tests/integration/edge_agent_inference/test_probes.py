@@ -139,6 +139,8 @@ def test_a_verdict_is_remembered_while_nothing_changes(tmp_path: Path, fine: Out
     assert (first.runtime is not None, probe.asked) == (True, 2)
     assert survey(probe, tmp_path) == first
     assert probe.asked == 2
+    again = take_survey(Wishes(), probe, agent="0.1.0", folder=tmp_path, is_fresh=True)
+    assert (again.is_remembered, probe.asked) == (False, 4)
     assert (tmp_path / CACHE_FILE).stat().st_mode & 0o777 == 0o600
 
 

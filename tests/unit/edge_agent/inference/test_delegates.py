@@ -169,3 +169,9 @@ def test_a_worker_that_keeps_dying_goes_on_without_libraries() -> None:
     assert careful.engine.externals == ()
     assert "died 4 times" in careful.engine.why_lost("npu")
     assert spec_of_restart(careful, 9) is careful
+
+
+def test_a_known_reason_is_what_a_fallback_says() -> None:
+    report = report_delegate("npu", [CONV, POOL], reason="hang: no answer")
+
+    assert (report.actual, report.reason) == ("none", "hang: no answer")
