@@ -15,6 +15,7 @@ import click
 from contract.commands import LitefleetGroup
 from contract.errors import AccuracyError, ConfigError
 from contract.manifest import Resize
+from packager.comparison.cli import compare
 from packager.compression.cli import compress, distil
 from packager.options import PATH, Assignment, Numbers, fitting_options, keys_option, token_option
 from packager.rules import DEFAULT_MIN_SAMPLES, DEFAULT_RECOVERY_TRIALS
@@ -240,6 +241,9 @@ def lint(
         if not findings:
             click.echo(f"{model.name}: nothing found")
     check_findings(findings, model.name)
+
+
+main.add_command(compare)
 
 
 @main.group()

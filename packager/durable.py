@@ -29,8 +29,13 @@ def storage_errors(what: str) -> Iterator[None]:
         ) from error
 
 
-def write_durably(path: Path, content: bytes) -> None:
-    """Write, fsync, rename, fsync the folder. Readable by the owner only.
+def write_durably(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write, fsync, rename, fsync the folder.
+
+    Args:
+        path: The file.
+        content: All of it.
+        mode: Its permissions; the owner's only by default.
 
     Raises:
         StorageError: The disk is full, read-only or failing.
@@ -39,6 +44,7 @@ def write_durably(path: Path, content: bytes) -> None:
         handle, draft = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
+                os.fchmod(handle, mode)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

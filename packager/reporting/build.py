@@ -64,6 +64,7 @@ def build_report(result: PackResult, evidence: Evidence, bundles: Mapping[str, R
         gate=_gate(reference),
         variants=_variants(result, evidence),
         profiles=tuple(_profile(result, profile, bundles.get(profile.id)) for profile in evidence.profiles),
+        downloads=result.downloads,
         findings=evidence.findings,
         warnings=tuple(text for text in result.warnings if text not in linted),
         provenance=evidence.provenance,

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
+from packager.compression.report import DownloadRow
 from packager.coverage.coverage import Coverage
 from packager.lint.rules import Finding
 from packager.notes import EdgetpuNote
@@ -236,6 +237,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         gate: What a variant had to fulfil.
         variants: What was made and measured, each once.
         profiles: Boards in the order asked for.
+        downloads: What each form takes to download, of the model as given and of the compressed one; empty where it was
+            not compressed.
         findings: What lint found.
         warnings: What should be looked at in the samples.
         provenance: What it was made from and with.
@@ -256,6 +259,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     gate: ReportGate
     variants: tuple[ReportVariant, ...]
     profiles: tuple[ReportProfile, ...]
+    downloads: tuple[DownloadRow, ...]
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
     provenance: ReportProvenance

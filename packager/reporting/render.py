@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
+from packager.comparison.lines import verdict
 from packager.reporting.view import view_report
 
 if TYPE_CHECKING:
+    from packager.comparison.document import Comparison
     from packager.reporting.document import Report
 
 _NOTHING, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
@@ -24,6 +26,11 @@ _NOTHING, _MINUS = "\N{EN DASH}", "\N{MINUS SIGN}"
 def render_report(report: Report) -> bytes:
     """The page of a report, UTF-8."""
     return _render("report.html", report=report, view=view_report(report))
+
+
+def render_comparison(found: Comparison) -> bytes:
+    """The page of a comparison of two bundles, UTF-8."""
+    return _render("comparison.html", found=found, verdict=verdict(found))
 
 
 def _render(name: str, **values: object) -> bytes:

@@ -112,7 +112,7 @@ def view_report(report: Report) -> View:
     """Choose, order and measure."""
     boards = {(one.name, one.delegate): _boards(report, one) for one in report.variants}
     points = _points(report, boards)
-    shown = tuple(one for one in report.variants if one.precision != "float32")
+    shown = tuple(one for one in report.variants if not _is_float_model(report, one))
     rows = _class_rows(report, shown)
     return View(
         summary=_summary(report),
@@ -135,6 +135,12 @@ def _boards(report: Report, variant: ReportVariant) -> int:
         (rung.variant, rung.delegate, rung.outcome) == (variant.name, variant.delegate, "shipped")
         for rung in rungs
     )
+
+
+def _is_float_model(report: Report, variant: ReportVariant) -> bool:
+    """Whether a variant is the model as it was given, and not a compressed one."""
+    known = report.source.float_bytes, report.float_value, report.float_classes
+    return variant.precision == "float32" and (variant.size_bytes, variant.value, variant.classes) == known
 
 
 def _remarks(report: Report, profile: ReportProfile) -> Iterator[tuple[str, str]]:
@@ -193,8 +199,8 @@ def _points(report: Report, boards: dict[tuple[str, str], int]) -> list[Point]:
     )
     points = []
     for one in report.variants:
-        if one.precision == "float32":
-            continue  # it is the float model
+        if _is_float_model(report, one):
+            continue
         low = one.value if one.drop_high is None else min(one.value, report.gate.reference - one.drop_high)
         high = one.value if one.drop_low is None else max(one.value, report.gate.reference - one.drop_low)
         kind = "shipped" if boards[one.name, one.delegate] else "refused"

@@ -14,6 +14,7 @@ from contract.deployment import Reason, State
 from contract.manifest import Manifest
 from contract.messages import MESSAGE_OF
 from contract.profile import Profile
+from packager.comparison.document import Comparison
 from packager.reporting.document import Report
 
 _LINKED = {
@@ -26,7 +27,7 @@ _SCALARS = {
     types.DateTimeType: "time (RFC 3339, UTC)",
 }
 ROOTS: tuple[type[msgspec.Struct], ...] = (*MESSAGE_OF.values(), Manifest, Profile)
-REPORTS: tuple[type[msgspec.Struct], ...] = (Report,)
+REPORTS: tuple[type[msgspec.Struct], ...] = (Report, Comparison)
 """What the packager writes for people and their tools; no part reads it."""
 _NAMED_PATTERNS = {
     "ModelStr": "model name",

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from packager.compression.download import Download
+from packager.compression.report import DownloadRow
 from packager.coverage.coverage import Coverage, Memory
 from packager.edgetpu_log import CompilerReport
 from packager.notes import EdgetpuNote
@@ -192,6 +194,20 @@ def test_a_class_that_only_a_variant_has_no_value_of_is_a_dash() -> None:
     raw = a_report()
     first = msgspec.structs.replace(raw.variants[0], classes=(None, 0.4, None))
     assert "cat" in shown(a_report(variants=(first, *raw.variants[1:]))).text
+
+
+def test_a_compressed_model_is_no_float_model_and_its_downloads_are_told() -> None:
+    raw = a_report()
+    floating = msgspec.structs.replace(raw.variants[-1], value=0.985)
+    row = DownloadRow(
+        form="float32",
+        before=Download(plain_bytes=400_000, zlib_bytes=371_000, lzma_bytes=350_000),
+        after=Download(plain_bytes=400_000, zlib_bytes=123_456, lzma_bytes=110_000),
+    )
+    page = shown(a_report(variants=(*raw.variants[:-1], floating), downloads=(row,)))
+    assert "123,456" in page.text
+    assert "float32: 400,000 bytes, accuracy 0.9850, shipped." in page.text
+    assert "float32: 400,000" not in shown(raw).text
 
 
 COMPILED = CompilerReport(
