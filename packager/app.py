@@ -204,7 +204,8 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     if baseline is not None:
         check_comparable(baseline, material.task.metric, material.task.sha256)
     check_samples(material.task, request.rules)
-    findings = lint_loaded(material.model, request.profiles, material.calibration, request.calibration)
+    class_folders = request.calibration if material.task.classes else None
+    findings = lint_loaded(material.model, request.profiles, material.calibration, class_folders)
     check_findings(findings, material.model.name)
     warnings = (*notes, *sample_warnings(material.task, material.calibration), *warning_texts(findings))
     for warning in warnings:

@@ -200,13 +200,12 @@ def manifest_json(manifest: Manifest) -> object:
 
 def manifest_rows(manifest: Manifest) -> list[tuple[str, str]]:
     """What a person wants to know of a bundle, as label and text."""
-    (image, *_), (scores, *_) = manifest.inputs, manifest.outputs
     rows = [
         ("model", f"{manifest.model} {manifest.version}"),
         ("profile", manifest.profile),
         ("task", manifest.task.value),
-        ("input", f"{image.name} {image.shape} {image.dtype.value}"),
-        ("output", f"{scores.name} {scores.shape} {scores.dtype.value}"),
+        *(("input", f"{spec.name} {spec.shape} {spec.dtype.value}") for spec in manifest.inputs),
+        *(("output", f"{spec.name} {spec.shape} {spec.dtype.value}") for spec in manifest.outputs),
         ("labels", str(len(manifest.labels)) if manifest.labels else "none"),
     ]
     if manifest.requires:

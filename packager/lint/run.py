@@ -82,13 +82,13 @@ def lint_loaded(
         model: The model.
         profiles: Boards it is to be packed for.
         calibration: Calibration inputs; None for none.
-        folder: Where they come from; None for none.
+        folder: Where they come from, if that has a folder for each class; else None.
 
     Raises:
         ManifestError: The model does not run with its calibration inputs.
     """
     found = msgspec.structs.replace(read_normal_facts(model.content), changes=model.normalized.changes)
-    if calibration is None or folder is None:
+    if calibration is None:
         return lint(Facts(model=found), profiles)
     chosen = calibration.inputs(_spread(len(calibration)))
     return lint(_with_calibration(found, model.content, len(calibration), chosen, folder), profiles)
@@ -118,7 +118,7 @@ def _load_inputs(
     if geometry is None:
         raise ConfigError(
             f"images cannot be fed to inputs of shape {', '.join(map(str, shapes))}",
-            remedy="leave out --calibration",
+            remedy="leave out --calibration; pack looks at the calibration samples of every task",
         )
     recipe = plan_preprocessing(geometry, mean, std, fitting=fitting)
     images = load_calibration(folder, geometry.shape, recipe if fitting.resize else None)
@@ -126,11 +126,13 @@ def _load_inputs(
 
 
 def _with_calibration(
-    model: ModelFacts, content: bytes | None, samples: int, chosen: Sequence[Array], folder: Path
+    model: ModelFacts, content: bytes | None, samples: int, chosen: Sequence[Array], folder: Path | None
 ) -> Facts:
     is_constant = samples > 0 and all(bool((values == values.flat[0]).all()) for values in chosen)
     classes = (
-        sorted({file.folder for file in list_images(folder, "calibration")} - {""}) if folder.is_dir() else []
+        sorted({file.folder for file in list_images(folder, "calibration")} - {""})
+        if folder is not None and folder.is_dir()
+        else []
     )
     return Facts(
         model=model,

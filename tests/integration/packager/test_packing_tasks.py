@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from contract.manifest import Task
+from packager.cli import main
 from packager.tasks.kinds import KINDS
 from tests.support.packager_builders import DIGITS
 from tests.support.packed import manifest_of, pack, run_pack
@@ -81,6 +84,11 @@ def test_a_regression_model_with_two_inputs_keeps_its_r2_as_static_int8(data: Pa
     assert {variant.metrics.metric for variant in manifest.variants} == {"r2"}
     assert manifest.golden is not None
     assert {one.min_top1_agreement for one in manifest.golden.tolerance.values()} == {0.0}
+    shown = CliRunner().invoke(main, ["inspect", str(bundle)]).output
+    assert [line.split()[1] for line in shown.splitlines() if line.startswith("input")] == [
+        "sensors",
+        "setting",
+    ]
 
 
 def test_a_tabular_classifier_keeps_its_accuracy_and_its_class_names(data: Path, tmp_path: Path) -> None:
@@ -156,7 +164,7 @@ def task(request: CustomRequest) -> CustomTask:
             ({"sensors": sensors, "setting": setting}, float(power))
             for sensors, setting, (power,) in zip(rows["sensors"], rows["setting"], rows["power"])
         ]
-    with np.load(request.calibration) as rows:
+    with np.load(request.calibration / "monday" / "early" / "rows.npz") as rows:
         calibration = [{"sensors": a, "setting": b} for a, b in zip(rows["sensors"], rows["setting"])]
     return CustomTask(samples=samples, score=near_enough, calibration=calibration, metric="near-enough")
 '''
@@ -171,10 +179,13 @@ def project(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         "[pack]\n"
         f"model = {json.dumps(str(MODELS / 'pump.tflite'))}\n"
         f"evaluation = {json.dumps(str(data / 'pump.npz'))}\n"
-        f"calibration = {json.dumps(str(data / 'pump-calibration.npz'))}\n"
+        'calibration = "calibration"\n'
         'task = "custom:pump_task:task"\n',
         encoding="utf-8",
     )
+    early = tmp_path / "calibration" / "monday" / "early"
+    early.mkdir(parents=True)
+    shutil.copy(data / "pump-calibration.npz", early / "rows.npz")
     monkeypatch.chdir(tmp_path)
     yield tmp_path
     import sys
