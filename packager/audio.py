@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
+import importlib.metadata
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -116,6 +117,11 @@ def read_clips(files: Sequence[ImageFile], hearing: Hearing, purpose: str) -> Cl
         part = _window(wave, hearing)
         waves[position, : len(part)] = part
     return ClipSet(waves, digest.hexdigest(), resampled, cut, padded)
+
+
+def reader_versions() -> str:
+    """What the values of decoded sounds depend on beside the files."""
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("soundfile", "soxr"))
 
 
 def _decode(content: bytes, what: str, hearing: Hearing) -> tuple[npt.NDArray[np.float32], int]:

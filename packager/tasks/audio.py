@@ -16,7 +16,7 @@ import msgspec
 from contract.errors import ConfigError
 from contract.manifest import Task as TaskName
 from contract.tensor import DType
-from packager.audio import Channels, ClipSet, Hearing, Window, read_clips
+from packager.audio import Channels, ClipSet, Hearing, Window, read_clips, reader_versions
 from packager.description import Source, sample_shape
 from packager.images import ImageFile, list_images
 from packager.tasks.arrays import ArraySamples, sample_elements
@@ -108,7 +108,7 @@ def _calibration_files(folder: Path) -> list[ImageFile]:
 def _samples(clips: ClipSet, source: Source, hearing: Hearing) -> ArraySamples:
     (wave,) = source.inputs
     shaped = clips.waves.reshape(len(clips.waves), *sample_shape(wave))
-    return ArraySamples((shaped,), clips.sha256, str(hearing))
+    return ArraySamples((shaped,), clips.sha256, f"{hearing}, {reader_versions()}")
 
 
 def _notes(clips: ClipSet, count: int, hearing: Hearing, purpose: str) -> Iterator[str]:

@@ -39,6 +39,7 @@ def test_sounds_come_to_the_model_as_they_were_recorded(tmp_path: Path) -> None:
     assert found.task.strata.tolist() == kinds[order].tolist()
     assert (heard.shape, str(heard.dtype)) == ((12, FRAMES), "float32")
     assert found.notes == ()
+    assert "soxr 1" in found.task.preparation
     assert found.presentation.task is Task.AUDIO_CLASSIFICATION
     assert found.presentation.labels == SOUNDS
     assert found.presentation.postprocessing is not None
