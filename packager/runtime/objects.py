@@ -127,3 +127,28 @@ def constant_of(model: Any, tensor: Any) -> npt.NDArray[np.uint8] | None:
 def text_of(raw: bytes | str | None) -> str:
     """A name as text; what is no UTF-8 is replaced."""
     return raw.decode("utf-8", errors="replace") if isinstance(raw, bytes) else raw or ""
+
+
+def signature_order(model: Any) -> tuple[list[str], list[str]]:
+    """Names that the only signature gives to the main graph's inputs and outputs, in the order of the graph."""
+    graph, signature = model.subgraphs[0], model.signatureDefs[0]
+    sides = ((graph.inputs, signature.inputs), (graph.outputs, signature.outputs))
+    names = [{int(entry.tensorIndex): text_of(entry.name) for entry in entries} for _, entries in sides]
+    inputs, outputs = (
+        [known.get(int(index), "") for index in indices]
+        for (indices, _), known in zip(sides, names, strict=True)
+    )
+    return inputs, outputs
+
+
+def add_metadata(model: Any, name: str, content: bytes) -> None:
+    """Store content under a name in a model, instead of what stood there."""
+    entries = [entry for entry in model.metadata or [] if text_of(entry.name) != name]
+    # The buffer of an entry that goes stays as an empty one: others are known by their places.
+    for entry in model.metadata or []:
+        if text_of(entry.name) == name:
+            model.buffers[entry.buffer] = make_buffer(b"")
+    model.buffers.append(make_buffer(content))
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = name, len(model.buffers) - 1
+    model.metadata = [*entries, entry]
