@@ -1,0 +1,1 @@
+"""The documents of a bundle: bill of materials and provenance."""
