@@ -6,7 +6,8 @@ PURE. Rules:
    counts: bin ``i`` holds values above ``edges[i - 1]`` and up to ``edges[i]``, the last one everything above. So a
    device counts in constant memory, and two histograms with the same edges can be compared bin by bin.
 2. Edges are deciles of what the packager saw, without those that fall together: about as much in each bin is what the
-   population stability index is defined for (N. Siddiqi, Credit Risk Scorecards, 2006, chapter 6).
+   population stability index is defined for (N. Siddiqi, Credit Risk Scorecards, 2006, chapter 6). Edges of outputs
+   also stand further apart than the steps of a quantized variant; those of best scores are tenths.
 3. The channel axis comes last. A tensor of more than 64 channels, or of more than a manifest has room for, is counted
    as one channel.
 4. Only finite values are counted. Values are as the float model sees them: real, after preprocessing.

@@ -7,6 +7,7 @@ profiles or for none. Does not print: progress is told to whoever listens, resul
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +23,19 @@ from packager.compression.plan import Compression
 from packager.compression.report import DownloadRow
 from packager.compression.stage import compress_material, verdict_downloads
 from packager.edgetpu_stage import add_edgetpu
+from packager.fingerprint_stage import fingerprint_of
 from packager.gate import gate_faults
 from packager.judge import judge
 from packager.lint.rules import Finding
 from packager.lint.run import check_findings, lint_loaded, warning_texts
+from packager.metadata.card import ModelCard
+from packager.metadata.embed import embed_card
+from packager.metadata.stage import card_of, replaced_text
 from packager.notes import EdgetpuNote
 from packager.pack_notes import pack_notes
 from packager.plan import Plan, plan_pack
 from packager.preprocess import Fitting
+from packager.records import complete
 from packager.report import PackResult
 from packager.reporting.collect import collect_evidence
 from packager.reporting.write import write_with_report
@@ -101,6 +107,7 @@ class Preparation:
         baseline: The release not to fall behind; None for none.
         warnings: What should be looked at, although it stops nothing.
         findings: What lint found.
+        card: What every model file says of itself.
     """
 
     plan: Plan
@@ -108,6 +115,7 @@ class Preparation:
     baseline: Baseline | None
     warnings: tuple[str, ...]
     findings: tuple[Finding, ...]
+    card: ModelCard
 
 
 def pack(request: PackRequest, progress: Progress) -> PackResult:
@@ -128,10 +136,11 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     preparation = prepare(request, progress)
     material = preparation.material
     stages = Stages(request.cache)
-    workshop = original = Workshop(material, progress, stages)
+    finish = functools.partial(embed_card, card=preparation.card)
+    workshop = original = Workshop(material, progress, stages, finish)
     if not request.compression.is_none:
         material = compress_material(material, request.compression, progress)
-        workshop = Workshop(material, progress, stages)
+        workshop = Workshop(material, progress, stages, finish)
     judgement = judge(preparation.plan, workshop, request.rules, preparation.baseline, original)
     downloads: tuple[DownloadRow, ...] = ()
     if workshop is not original:
@@ -143,11 +152,14 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
     contents: list[BundleContent] = []
     if not faults:
         release = plan_release(request.name, request.version, material, judgement)
+        fingerprint = fingerprint_of(material, stages, progress)
         for profile in request.profiles:
             progress.start(f"bundling for {profile.id}", None)
             content = bundle_content(release, workshop, judgement.verdicts[profile.id])
             content, note = add_edgetpu(content, profile)
-            contents.append(content)
+            contents.append(
+                BundleContent(*complete(content.manifest, content.artifacts, fingerprint, request.rules))
+            )
             edgetpu += [note] if note else []
     result = PackResult(
         name=request.name,
@@ -201,6 +213,9 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     material, notes = load_material(request, progress)
     if normalized := material.model.normalized.text(material.model.name):
         progress.tell(normalized)
+    card = card_of(request.name, request.version, material.model, material.presentation)
+    if replaced := replaced_text(material.model):
+        progress.tell(replaced)
     if baseline is not None:
         check_comparable(baseline, material.task.metric, material.task.sha256)
     check_samples(material.task, request.rules)
@@ -210,7 +225,7 @@ def prepare(request: PackRequest, progress: Progress) -> Preparation:
     warnings = (*notes, *sample_warnings(material.task, material.calibration), *warning_texts(findings))
     for warning in warnings:
         progress.tell(f"warning: {warning}")
-    return Preparation(plan, material, baseline, warnings, findings)
+    return Preparation(plan, material, baseline, warnings, findings, card)
 
 
 def load_material(

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from contract.commands import LitefleetGroup
+from contract.documents import PROVENANCE_MEMBER, SBOM_MEMBER
 from contract.errors import AccuracyError, ConfigError
 from contract.manifest import Resize
 from packager.comparison.cli import compare
@@ -149,18 +150,28 @@ main.add_command(distil)
 @main.command(epilog="Example: litefleet-packager inspect dist/digits-1.0.0-raspberry-pi-4.bundle")
 @click.argument("bundle", type=PATH)
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest as JSON.")
-def inspect(bundle: Path, *, as_json: bool) -> None:
+@click.option("--sbom", is_flag=True, help="Print the bill of materials, CycloneDX 1.6.")
+@click.option("--provenance", is_flag=True, help="Print the provenance, SLSA 1.0 in an in-toto statement.")
+def inspect(bundle: Path, *, as_json: bool, sbom: bool, provenance: bool) -> None:
     """Check BUNDLE whole and show what it holds."""
-    from packager.inspection import inspect_bundle
+    from packager.inspection import inspect_models, read_document
     from packager.report import manifest_json
 
-    manifest = inspect_bundle(bundle)
+    if as_json + sbom + provenance > 1:
+        raise ConfigError(
+            "--json, --sbom and --provenance print one document each", remedy="give one of them"
+        )
+    found = inspect_models(bundle)
     if as_json:
-        click.echo(json.dumps(manifest_json(manifest), indent=2))
+        click.echo(json.dumps(manifest_json(found.manifest), indent=2))
         return
+    if sbom or provenance:
+        click.echo(read_document(bundle, SBOM_MEMBER if sbom else PROVENANCE_MEMBER), nl=False)
+        return
+    from packager.inspection_text import record_rows
     from packager.terminal import show_manifest
 
-    show_manifest(manifest)
+    show_manifest(found.manifest, record_rows(found.manifest, found.told))
 
 
 @main.command(epilog="Example: litefleet-packager coverage model.tflite --delegate xnnpack --measure")

@@ -210,11 +210,16 @@ def show_preview(preview: Preview) -> None:
     console.print(Text("\nnothing was made or written (--dry-run)"), soft_wrap=True)
 
 
-def show_manifest(manifest: Manifest) -> None:
-    """Print what a bundle holds."""
+def show_manifest(manifest: Manifest, records: Sequence[tuple[str, str]] = ()) -> None:
+    """Print what a bundle holds.
+
+    Args:
+        manifest: The bundle's.
+        records: Label and text of more lines.
+    """
     console = _console()
-    for label, text in manifest_rows(manifest):
-        console.print(Text.assemble((f"{label:<10}", "bold"), text), soft_wrap=True)
+    for label, text in [*manifest_rows(manifest), *records]:
+        console.print(Text.assemble((f"{label:<12}", "bold"), text), soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True)
     metric = manifest.variants[0].metrics.metric if manifest.variants else "metric"
     for heading in ("variant", "delegate", "bytes", metric, "float", "memory", "TFLite"):

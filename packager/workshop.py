@@ -86,11 +86,34 @@ class Measured:
     measurement: Measurement
 
 
+class Finish(Protocol):
+    """From a model file to the one that is measured and ships."""
+
+    def __call__(self, content: bytes, /) -> bytes:
+        """The finished file."""
+        ...
+
+
 class Workshop:
     """Quantizes and measures on demand, and remembers."""
 
-    def __init__(self, material: Material, progress: Progress, stages: Stages) -> None:
+    def __init__(
+        self,
+        material: Material,
+        progress: Progress,
+        stages: Stages,
+        finish: Finish = bytes,
+    ) -> None:
+        """Nothing is made yet.
+
+        Args:
+            material: What everything is made from.
+            progress: Told what is going on.
+            stages: What earlier runs made.
+            finish: From a model file to the one that is measured and ships.
+        """
         self._material = material
+        self._finish = finish
         self._progress = progress
         self._stages = stages
         self._origin = {
@@ -125,17 +148,20 @@ class Workshop:
         return self._progress
 
     def make(self, rung: Rung) -> bytes | str:
-        """The model file of a rung, or why it cannot be made."""
-        if rung.precision is Precision.FLOAT32:
-            return self._material.model.content
+        """The model file of a rung as it ships, or why it cannot be made."""
         key = rung.precision, rung.floats
         if key not in self._made:
-            self._progress.start(f"quantizing to {rung.name}", None)
             try:
-                self._made[key] = self._stages.run(self._made_key(rung), lambda: self._quantize(rung))
+                self._made[key] = self._finish(self._form(rung))
             except RejectedError as error:
                 self._made[key] = str(error)
         return self._made[key]
+
+    def _form(self, rung: Rung) -> bytes:
+        if rung.precision is Precision.FLOAT32:
+            return self._material.model.content
+        self._progress.start(f"quantizing to {rung.name}", None)
+        return self._stages.run(self._made_key(rung), lambda: self._quantize(rung))
 
     def _made_key(self, rung: Rung) -> str:
         calibration = self._material.calibration

@@ -6,6 +6,7 @@ from contract.manifest import Task
 from contract.profile import Precision
 from packager.app import Preparation
 from packager.description import check_source
+from packager.metadata.card import ModelCard
 from packager.plan import MIN_TFLITE, plan_pack
 from packager.preview import PURPOSE, preview, rule_texts
 from packager.rules import Allowance, Rules
@@ -27,7 +28,8 @@ def preparation() -> Preparation:
         calibration=None,
         presentation=Presentation(task=Task.CLASSIFICATION),
     )
-    return Preparation(plan_pack([BOARD]), material, None, ("look at this",), ())
+    card = ModelCard(name="digits", version="1.0.0", text="", inputs=(), outputs=())
+    return Preparation(plan_pack([BOARD]), material, None, ("look at this",), (), card)
 
 
 def test_every_rung_stands_in_the_ladders_order_with_its_reason() -> None:
