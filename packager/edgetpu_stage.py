@@ -14,7 +14,7 @@ from contract.errors import RejectedError
 from contract.profile import Profile
 from packager.bundle_writer import BundleContent
 from packager.coverage.coverage import Coverage
-from packager.coverage.edgetpu import predict_edgetpu
+from packager.coverage.edgetpu import computes_float, predict_edgetpu
 from packager.edgetpu import COMMAND, LIBRARY, compile_edgetpu, find_compiler, runtime_of
 from packager.edgetpu_log import CompilerReport
 from packager.edgetpu_variant import (
@@ -45,9 +45,11 @@ def add_edgetpu(bundle: BundleContent, profile: Profile) -> tuple[BundleContent,
     runtime = runtime_of(profile)
     if runtime is None:
         return bundle, None
-    cpu = source_variant(bundle.manifest)
+    cpu = source_variant(
+        bundle.manifest, lambda one: computes_float(read_graph(bundle.artifacts[one.artifact.sha256]))
+    )
     if cpu is None:
-        text = f"no static int8 variant passed, which the Edge TPU needs: {_ALONE}"
+        text = f"no variant passed that is static int8 throughout, which the Edge TPU needs: {_ALONE}"
         return bundle, EdgetpuNote(profile=profile.id, text=text, is_shipped=False)
     content = bundle.artifacts[cpu.artifact.sha256]
     predicted = predict_edgetpu(read_graph(content), runtime)

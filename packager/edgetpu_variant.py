@@ -2,16 +2,18 @@
 
 PURE. Rules:
 
-1. It ships beside its CPU variant, never alone: a board whose Edge TPU is not there takes the next variant.
-2. Its accuracy is that of the CPU variant, which computes the same integers; it cannot be run on the packager's
+1. It is compiled from a variant that computes everything in 8 bits. One that was recovered by leaving operators in
+   float is none: the chip has no float, and the compiler would end its mapping at the first of them.
+2. It ships beside its CPU variant, never alone: a board whose Edge TPU is not there takes the next variant.
+3. Its accuracy is that of the CPU variant, which computes the same integers; it cannot be run on the packager's
    machine. The self-test proves it on the board, with the CPU variant's expected outputs and tolerance.
-3. It counts against the profile's budgets; where it does not fit, it stays out.
+4. It counts against the profile's budgets; where it does not fit, it stays out.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,9 +46,15 @@ class EdgetpuModel:
     peak_memory_bytes: int
 
 
-def source_variant(manifest: Manifest) -> Variant | None:
-    """The variant that is compiled for the Edge TPU: the first of 8 bits; None when there is none."""
-    return next((one for one in manifest.variants if one.precision is Precision.STATIC_INT8), None)
+def source_variant(manifest: Manifest, has_float: Callable[[Variant], bool]) -> Variant | None:
+    """The variant that is compiled for the Edge TPU: the first that is wholly of 8 bits; None when there is none.
+
+    Args:
+        manifest: A complete manifest.
+        has_float: Whether a variant's file computes anything in float.
+    """
+    candidates = (one for one in manifest.variants if one.precision is Precision.STATIC_INT8)
+    return next((one for one in candidates if not has_float(one)), None)
 
 
 def fit_fault(manifest: Manifest, model: EdgetpuModel, budgets: Budgets) -> str:

@@ -221,6 +221,22 @@ def predict_edgetpu(graph: Graph, runtime: int = NEWEST_RUNTIME) -> Coverage:
     )
 
 
+def computes_float(graph: Graph) -> bool:
+    """Whether any operator works on float values; the QUANTIZE and DEQUANTIZE at the model's own border do not count.
+
+    Args:
+        graph: The main graph of a model.
+    """
+    border = {*graph.inputs, *graph.outputs}
+    return any(
+        graph.tensors[index].dtype.startswith(("float", "bfloat")) and not (is_cast and index in border)
+        for node in graph.nodes
+        for is_cast in (node.operator in {"QUANTIZE", "DEQUANTIZE"},)
+        for index in (*node.inputs, *node.outputs)
+        if index != NOT_GIVEN
+    )
+
+
 def _refusals(graph: Graph, node: Node, runtime: int) -> Refusals:
     operation = OPERATIONS.get(node.operator)
     if operation is None:

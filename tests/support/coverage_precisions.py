@@ -36,12 +36,20 @@ _FLOAT16: list[dict[str, Any]] = [
 
 
 @functools.cache
-def digits_in(name: str) -> bytes:
-    """The digits model by one of ``RECIPES``, calibrated with noise where it has to be."""
+def digits_in(name: str, floats: tuple[str, ...] = ()) -> bytes:
+    """The digits model by one of ``RECIPES``, calibrated with noise where it has to be.
+
+    Args:
+        name: The recipe.
+        floats: Operators of this kind, in upper case, stay in float.
+    """
     content = digits_model()
     if name == "float32":
         return content
     rules: Any = _FLOAT16 if name == "float16" else getattr(recipe, name)()
+    rules = rules + [
+        {"regex": ".*", "operation": kind, "algorithm_key": "no_quantize", "op_config": {}} for kind in floats
+    ]
     random = np.random.default_rng(7)
     feed = [{"image": random.random((1, 8, 8, 1), dtype=np.float32)} for _ in range(4)]
     with native_output_hidden():

@@ -14,9 +14,9 @@ from tests.support.builders import a_manifest, a_variant, an_artifact
 from tests.support.coverage_precisions import digits_in
 
 
-def int8_bundle(profile: Profile) -> BundleContent:
-    """One CPU variant with self-test data."""
-    model = digits_in("static_wi8_ai8")
+def int8_bundle(profile: Profile, model: bytes | None = None) -> BundleContent:
+    """One CPU variant with self-test data; of static int8 throughout, or another file of that precision."""
+    model = digits_in("static_wi8_ai8") if model is None else model
     stream = io.BytesIO()
     arrays: dict[str, Any] = {
         "input.image": np.zeros((4, 8, 8, 1), dtype=np.float32),

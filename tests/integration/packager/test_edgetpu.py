@@ -171,7 +171,23 @@ def test_a_bundle_without_an_int8_variant_has_nothing_to_compile() -> None:
     found, note = add_edgetpu(bundle, CORAL)
     assert found is bundle
     assert note is not None
-    assert note.text.startswith("no static int8 variant passed")
+    assert note.text.startswith("no variant passed that is static int8 throughout")
+
+
+def test_a_variant_that_was_recovered_with_operators_in_float_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edgetpu_compiler.install(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    before = int8_bundle(CORAL, digits_in("static_wi8_ai8", ("FULLY_CONNECTED",)))
+    bundle, note = add_edgetpu(before, CORAL)
+    assert bundle is before
+    assert note is not None
+    assert (note.is_shipped, note.predicted) == (False, None)
+    assert note.text == (
+        "no variant passed that is static int8 throughout, which the Edge TPU needs: the CPU variants ship alone"
+    )
+    assert not (tmp_path / "calls").exists()
 
 
 def test_a_board_without_an_edge_tpu_is_left_alone() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from packager.coverage.coverage import Memory
-from packager.coverage.edgetpu import ON_CHIP_BYTES, OPERATIONS, predict_edgetpu
+from packager.coverage.edgetpu import ON_CHIP_BYTES, OPERATIONS, computes_float, predict_edgetpu
 from packager.coverage.graph import Graph, Node, Tensor
 from packager.coverage.rules import EDGETPU_RULES
 from tests.support.coverage_tensors import IMAGE, constant, graph, refused, tensor
@@ -187,3 +187,19 @@ def test_parameters_beyond_the_chip_are_streamed() -> None:
 def test_every_limitation_in_the_table_has_words() -> None:
     assert all(one.limitation for one in OPERATIONS.values() if one.check is not None)
     assert {rule for _, rule in TPU_CASES.values()} <= EDGETPU_RULES.keys()
+
+
+def test_float_inside_is_seen_and_float_at_the_border_is_not() -> None:
+    real, byte = tensor(), tensor(dtype="int8")
+    assert not computes_float(graph("RELU", [byte], [byte]))
+    assert not computes_float(graph("QUANTIZE", [real], [byte]))
+    assert not computes_float(graph("DEQUANTIZE", [byte], [real]))
+    assert computes_float(graph("RELU", [real], [real]))
+    assert computes_float(graph("RELU", [tensor(dtype="bfloat16")], [byte]))
+    inside = Graph(
+        tensors=[byte, real, byte],
+        nodes=[Node("DEQUANTIZE", (0,), (1,)), Node("QUANTIZE", (1, -1), (2,))],
+        inputs=(0,),
+        outputs=(2,),
+    )
+    assert computes_float(inside)
