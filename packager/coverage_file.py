@@ -6,9 +6,6 @@ crash here.
 
 from __future__ import annotations
 
-import logging
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +13,10 @@ import msgspec
 
 from contract.errors import ManifestError
 from contract.manifest import ARTIFACT_MAX_BYTES
+from packager.child import run_child
 from packager.coverage.coverage import Count, Predictions
 
-_log = logging.getLogger(__name__)
+_PROBE = "packager.coverage_probe"
 _IDENTIFIER = b"TFL3"  # schema.fbs, file_identifier; flatbuffers keep it at bytes 4 to 7
 _TIMEOUT_S = 120.0
 _REMEDY = "give a .tflite file, copied whole"
@@ -51,25 +49,16 @@ def cover_file(path: Path, runtime: int, *, is_measured: bool) -> FileCoverage:
         ManifestError: It cannot be read, or is no TFLite model.
     """
     content = _read(path)
-    command = [sys.executable, "-P", "-m", "packager.coverage_probe", str(runtime)]
-    command += ["--measure"] if is_measured else []
+    predicted = run_child(_PROBE, content, path.name, _TIMEOUT_S, [str(runtime)])
+    counted = _count(content, path.name) if is_measured else None
+    return FileCoverage(path.name, msgspec.json.decode(predicted, type=Predictions), counted)
+
+
+def _count(content: bytes, name: str) -> Count:
     try:
-        done = subprocess.run(command, input=content, capture_output=True, timeout=_TIMEOUT_S, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise ManifestError(
-            f"{path.name} could not be read within {_TIMEOUT_S:.0f} s", remedy=_REMEDY
-        ) from error
-    lines = done.stdout.splitlines()
-    if not lines:
-        _log.info(
-            "the probe ended with %d: %s", done.returncode, done.stderr.decode(errors="replace")[-2000:]
-        )
-        raise ManifestError(f"{path.name} is damaged: it cannot be read as a flatbuffer", remedy=_REMEDY)
-    counted: Count | None = None
-    if is_measured:
-        crashed = Count(refused=f"the TFLite loader crashed on it ({done.returncode})")
-        counted = msgspec.json.decode(lines[1], type=Count) if len(lines) > 1 else crashed
-    return FileCoverage(path.name, msgspec.json.decode(lines[0], type=Predictions), counted)
+        return msgspec.json.decode(run_child(_PROBE, content, name, _TIMEOUT_S, ["--measure"]), type=Count)
+    except ManifestError as error:
+        return Count(refused=str(error))
 
 
 def _read(path: Path) -> bytes:

@@ -1,17 +1,19 @@
-"""The child process that reads a model file for its coverage: predicts, and on request loads it to count.
+"""The child process that reads a model file for its coverage: predicts, or loads it to count.
 
-Reads the file's bytes from standard input. Writes one JSON line with the predictions, then, with ``--measure``, one
-with what XNNPACK really took. A damaged flatbuffer may crash the native loader; then this process dies and its
-parent (``packager.coverage_file``) says so. Run as ``python -m packager.coverage_probe RUNTIME [--measure]``.
+Reads the file's bytes from standard input. ``python -m packager.coverage_probe RUNTIME`` writes the predictions as
+JSON, ``python -m packager.coverage_probe --measure`` what XNNPACK really took. A model may crash the native loader;
+then this process dies and its parent (``packager.coverage_file``) says so.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import msgspec
 
 from contract.errors import RuntimeLoadError
+from packager import confined
 from packager.coverage.coverage import Count, Predictions
 from packager.coverage.edgetpu import predict_edgetpu
 from packager.coverage.xnnpack import predict_xnnpack
@@ -45,9 +47,13 @@ def count(content: bytes) -> Count:
     )
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Answer one question."""
+    if arguments == ["--measure"]:
+        confined.answer(lambda content: msgspec.json.encode(count(content)))
+    else:
+        confined.answer(lambda content: msgspec.json.encode(predict(content, int(arguments[0]))))
+
+
 if __name__ == "__main__":
-    model = sys.stdin.buffer.read()
-    sys.stdout.buffer.write(msgspec.json.encode(predict(model, int(sys.argv[1]))) + b"\n")
-    sys.stdout.buffer.flush()
-    if "--measure" in sys.argv[2:]:
-        sys.stdout.buffer.write(msgspec.json.encode(count(model)) + b"\n")
+    main(sys.argv[1:])

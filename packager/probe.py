@@ -7,12 +7,11 @@ Reads the file's bytes from standard input and writes one JSON line to standard 
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
 from contract.errors import RuntimeLoadError
 from contract.profile import DelegateName
+from packager import confined
 from packager.description import ProbeAnswer, SignatureDescription, TensorDescription
 from packager.normalize.rewrite import needs_normalizing
 from packager.runtime.flatbuffer import describe
@@ -57,4 +56,4 @@ def _settled(output: TensorDescription, sample: tuple[int, ...]) -> TensorDescri
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(probe(sys.stdin.buffer.read())) + b"\n")
+    confined.answer(lambda content: msgspec.json.encode(probe(content)))

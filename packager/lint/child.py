@@ -6,11 +6,10 @@ Reads the file's bytes from standard input and writes ``ModelFacts`` as one JSON
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
+from packager import confined
 from packager.lint.read import read_facts
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(read_facts(sys.stdin.buffer.read())) + b"\n")
+    confined.answer(lambda content: msgspec.json.encode(read_facts(content)))

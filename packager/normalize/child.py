@@ -6,11 +6,10 @@ new file's bytes where there was something to do. Run as ``python -m packager.no
 
 from __future__ import annotations
 
-import sys
-
 import msgspec
 
 from contract.errors import ManifestError, RuntimeLoadError
+from packager import confined
 from packager.normalize.rewrite import Normalized, normalize
 
 
@@ -31,4 +30,4 @@ def answer(content: bytes) -> bytes:
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(answer(sys.stdin.buffer.read()))
+    confined.answer(answer)

@@ -114,14 +114,14 @@ def test_a_file_that_crashes_the_loader_is_still_predicted(tmp_path: Path) -> No
     model.write_bytes(crashing_loader())
     done = CliRunner().invoke(main, ["coverage", str(model), "--measure", "--delegate", "xnnpack"])
     assert done.exit_code == 0, done.output
-    assert "counted here: nothing, the TFLite loader crashed on it (-" in done.output
+    assert "the TFLite loader crashed on it (signal " in done.output
 
 
 @pytest.mark.parametrize(
     ("content", "text"),
     [
         (b"no model", "is no TFLite model"),
-        ((DIGITS / "digits-1.0.0.tflite").read_bytes()[:3000], "cannot be read as a flatbuffer"),
+        ((DIGITS / "digits-1.0.0.tflite").read_bytes()[:3000], "cannot be used: it is damaged"),
     ],
 )
 def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path: Path, content: bytes, text: str) -> None:

@@ -1,0 +1,235 @@
+"""MobileNetV2 224 to static int8, against TFLiteConverter: time, size, accuracy and memory, both sides in one run.
+
+Every run is a process of its own: the packager with its libraries, TFLiteConverter in the environment that the
+packager makes for Keras models (``LITEFLEET_BENCH_TENSORFLOW`` names another Python that has TensorFlow). Both start
+from the same trained network, one from the float .tflite file and the other from the SavedModel, and calibrate on the
+same 100 images. "Work" is what stands between inputs in memory and the int8 file in memory; "whole process" counts
+start, imports, reading, the packager's checks in child processes, and writing, too.
+
+Trained weights are not downloaded: the network learns the digits of the example, enlarged to 224 x 224, once, for some
+minutes; it is kept in ``LITEFLEET_TEST_CACHE`` (``~/.cache/litefleet-tests``). Accuracy is top-1 on 200 digits that it
+never saw. Its noise is the half width of the 95 % interval of the difference of the two models on the same images
+(McNemar): 1.96 * sqrt(images on which exactly one of them is right).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ai_edge_litert.interpreter import Interpreter
+from PIL import Image
+
+from packager.quiet import native_output_hidden
+from packager.sources.environment import prepare
+from packager.sources.keras import keras_converter
+from tests.benchmarks.harness import Row, at_most, median_ratio, versions_of
+from tests.support.packager_builders import DIGITS
+
+RUNS = 5
+TIMEOUT_S = 3600.0
+PYTHON_ENV, CACHE_ENV = "LITEFLEET_BENCH_TENSORFLOW", "LITEFLEET_TEST_CACHE"
+HERE = Path(__file__).parent
+MAKER, OURS = HERE / "_mobilenet_tensorflow.py", HERE / "_mobilenet_packager.py"
+SIZE, LEARNT = 224, 3  # of five evaluation digits three are learnt, two are measured on
+TRAINED = "mobilenet-1"
+"""Raise the number when the training changes."""
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to make int8: its command, and what each run of it took."""
+
+    command: tuple[str, ...]
+    made: Path
+    found: list[dict[str, Any]]
+
+    def run(self) -> None:
+        """Once more, in a new process."""
+        started = time.perf_counter()
+        done = subprocess.run(self.command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        report = json.loads(done.stdout.splitlines()[-1])
+        self.found.append({**report, "process_s": time.perf_counter() - started})
+
+    def values(self, key: str) -> list[float]:
+        """One number of every run."""
+        return [float(one[key]) for one in self.found]
+
+
+def rows() -> list[Row]:
+    """Run both in turns."""
+    python = _python()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        trained = _trained(python)
+        with np.load(trained / "images.npz") as stored:
+            calibration, images, classes = stored["calibration"], stored["test"], stored["test_classes"]
+        np.save(folder / "calibration.npy", _enlarge(calibration))
+        ours, bare, theirs = _sides(python, trained, folder)
+        for turn in range(RUNS):
+            for side in (ours, theirs) if turn % 2 else (theirs, ours):
+                side.run()
+            bare.run()
+        right = [_is_right(side.made.read_bytes(), _enlarge(images), classes) for side in (ours, theirs)]
+        return _rows(ours, bare, theirs, right)
+
+
+def _rows(ours: Side, bare: Side, theirs: Side, right: Sequence[npt.NDArray[np.bool_]]) -> list[Row]:
+    versions = versions_of("litert-quantizer", "ai-edge-litert") | {
+        "tensorflow": theirs.found[0]["tensorflow"]
+    }
+    name, count = "MobileNetV2 224 to static int8", len(right[0])
+    noise = 1.96 * float(np.sqrt((right[0] != right[1]).sum())) / count
+    accuracy, reference = (float(one.mean()) for one in right)
+    size, other = ours.made.stat().st_size, theirs.made.stat().st_size
+
+    def ratio(what: str, key: str, against: Side, goal: float | None) -> Row:
+        return Row(
+            f"{name}: {what}",
+            median_ratio(ours.values(key), against.values(key)),
+            "ratio",
+            RUNS,
+            None if goal is None else at_most(goal),
+            1.0,
+            versions,
+        )
+
+    def median(what: str, key: str, unit: str, scale: float, against: Side) -> Row:
+        mine, other = (statistics.median(side.values(key)) * scale for side in (ours, against))
+        return Row(f"{name}: {what}", mine, unit, RUNS, None, other, versions)
+
+    return [
+        ratio("work / TFLiteConverter's", "work_s", theirs, 0.35),
+        median("work", "work_s", "s", 1.0, theirs),
+        ratio("whole process / TFLiteConverter's", "process_s", theirs, 0.35),
+        median("whole process", "process_s", "s", 1.0, theirs),
+        ratio("work / bare litert-quantizer's", "work_s", bare, 1.0),
+        ratio("peak memory / bare litert-quantizer's", "peak_bytes", bare, 1.5),
+        median("peak memory, beside the bare quantizer", "peak_bytes", "MiB", 1 / MIB, bare),
+        median("peak memory, beside TFLiteConverter", "peak_bytes", "MiB", 1 / MIB, theirs),
+        Row(
+            f"{name}: bytes apart from TFLiteConverter's",
+            100 * abs(size / other - 1),
+            "percent",
+            1,
+            at_most(3.0),
+        ),
+        Row(f"{name}: bytes", size, "bytes", 1, None, other, versions),
+        Row(
+            f"{name}: top-1 apart from TFLiteConverter's",
+            100 * abs(accuracy - reference),
+            "points",
+            count,
+            at_most(100 * noise),
+        ),
+        Row(f"{name}: top-1", 100 * accuracy, "percent", count, None, 100 * reference, versions),
+    ]
+
+
+def _sides(python: Sequence[str], trained: Path, folder: Path) -> tuple[Side, Side, Side]:
+    calibration, model = str(folder / "calibration.npy"), str(trained / "float.tflite")
+    made = [folder / f"{name}.tflite" for name in ("ours", "bare", "theirs")]
+    own = sys.executable, "-m", f"tests.benchmarks.packager.{OURS.stem}"
+    ours = Side((*own, "packager", model, calibration, str(made[0])), made[0], [])
+    ours.run()  # the first run warms the disk's cache, and writes the file that the bare quantizer takes
+    ours.found.clear()
+    normalized = str(made[0].with_suffix(".normalized"))
+    bare = Side((*own, "bare", normalized, calibration, str(made[1])), made[1], [])
+    theirs = Side((*python, str(MAKER), "quantize", str(trained), calibration, str(made[2])), made[2], [])
+    return ours, bare, theirs
+
+
+def _is_right(content: bytes, images: npt.NDArray[np.float32], classes: Any) -> npt.NDArray[np.bool_]:
+    with native_output_hidden():
+        model = Interpreter(model_content=content, num_threads=1)
+        model.allocate_tensors()
+    source, sink = model.get_input_details()[0], model.get_output_details()[0]
+    scale, zero_point = source["quantization"]
+    best = []
+    for image in images:
+        stored = np.clip(np.rint(image[np.newaxis] / scale) + zero_point, -128, 127).astype(np.int8)
+        model.set_tensor(source["index"], stored)
+        model.invoke()
+        best.append(int(np.argmax(model.get_tensor(sink["index"]))))
+    found: npt.NDArray[np.bool_] = np.array(best) == classes
+    return found
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get(CACHE_ENV) or Path.home() / ".cache" / "litefleet-tests").resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _python() -> tuple[str, ...]:
+    """A Python with TensorFlow: one that is given, or the packager's own environment for Keras models."""
+    if given := os.environ.get(PYTHON_ENV):
+        return (given,)
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(_cache())
+    try:
+        toolchain = prepare(keras_converter(".keras"), lambda line: print(line, file=sys.stderr))  # noqa: T201 - takes minutes
+    finally:
+        del os.environ["XDG_CACHE_HOME"]
+        if before is not None:
+            os.environ["XDG_CACHE_HOME"] = before
+    return str(toolchain.python), *toolchain.flags
+
+
+def _trained(python: Sequence[str]) -> Path:
+    """The folder of the trained network; made when it is not there."""
+    folder = _cache() / TRAINED
+    if not (folder / "float.tflite").is_file():
+        draft = folder.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        _write_images(draft / "images.npz")
+        command = [*python, str(MAKER), "make", str(draft / "images.npz"), str(draft)]
+        subprocess.run(command, check=True, capture_output=True, timeout=TIMEOUT_S)
+        draft.replace(folder)
+    return folder
+
+
+def _write_images(path: Path) -> None:
+    """(N, 8, 8, 1) float32, -1 to 1."""
+    sets: dict[str, list[Any]] = {name: [] for name in ("calibration", "train", "test")}
+    classes: dict[str, list[int]] = {name: [] for name in sets}
+    for file in sorted(DIGITS.glob("calibration/**/*.png")):
+        sets["calibration"].append(_read(file))
+    for position, file in enumerate(sorted(DIGITS.glob("evaluation/*/*.png"))):
+        name = "train" if position % 5 < LEARNT else "test"
+        sets[name].append(_read(file))
+        classes[name].append(int(file.parent.name))
+    arrays: dict[str, Any] = {name: np.stack(values) for name, values in sets.items()}
+    arrays |= {f"{name}_classes": np.array(classes[name]) for name in ("train", "test")}
+    np.savez(path, **arrays)
+
+
+def _read(path: Path) -> npt.NDArray[np.float32]:
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("L"), np.float32)
+    return (pixels / 127.5 - 1)[..., np.newaxis]
+
+
+def _enlarge(images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """(N, 8, 8, 1) to (N, 224, 224, 3)."""
+    shape = SIZE, SIZE
+    large = [
+        np.asarray(Image.fromarray(image[..., 0]).resize(shape, Image.Resampling.BILINEAR))
+        for image in images
+    ]
+    return np.repeat(np.stack(large)[..., np.newaxis], 3, axis=3)
