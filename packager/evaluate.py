@@ -1,7 +1,7 @@
 """Measures one variant over all evaluation samples.
 
-Guarantees: every variant sees the same inputs in the same order, one at a time. Does not judge: that is
-``packager.gate``.
+Guarantees: every variant sees the same inputs in the same order, each by itself; what comes out does not depend on how
+many cores this machine has. Does not judge: that is ``packager.gate``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from packager.bootstrap import point_estimate
+from packager.lanes import work_in_lanes
 from packager.tasks.task import Array, Floats, Scores, Task
 
-_BLOCK = 64  # samples prepared at once
+BLOCK = 64
+"""Samples that are prepared at once, and run by one model."""
 LATENCY_RUNS = 50
 LATENCY_WARM_UP = 10
 
@@ -55,21 +57,26 @@ class Evaluation:
     useless: int
 
 
-def evaluate(model: Model, task: Task, advance: Callable[[int], None]) -> Evaluation:
+def evaluate(
+    model: Model, task: Task, advance: Callable[[int], None], helpers: Sequence[Model] = ()
+) -> Evaluation:
     """Run a model over all samples of a task.
 
     Args:
         model: What is measured.
         task: Samples and their scoring.
         advance: Told how many samples were done since it was told last.
+        helpers: The same model again and again, to run blocks of samples side by side; the result is the same.
     """
     scores: list[Scores] = []
     margin: list[Floats] = []
     spans: list[_Span] = []
     useless = 0
-    for start in range(0, len(task), _BLOCK):
-        positions = range(start, min(start + _BLOCK, len(task)))
-        outputs = model.run(task.inputs(positions))
+    blocks = [range(start, min(start + BLOCK, len(task))) for start in range(0, len(task), BLOCK)]
+    # Samples are prepared in this thread, scored in this thread and in order: tasks need not know of threads.
+    inputs = (task.inputs(positions) for positions in blocks)
+    answers = work_in_lanes([model, *helpers], lambda one, values: one.run(values), inputs)
+    for positions, outputs in zip(blocks, answers, strict=True):
         scores.append(task.score(outputs, positions))
         margin.append(task.margin(outputs))
         spans = spans or [_Span() for _ in outputs]

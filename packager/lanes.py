@@ -1,7 +1,7 @@
 """Does the same work on many items with a few workers, each of which can do one item at a time.
 
 Guarantees: answers come in the order of the items, whichever worker was quicker, so nothing that is computed from them
-depends on how many workers there are; at most two items a worker are waiting, so memory stays bounded; an error of a
+depends on how many workers there are; at most one item a worker is waiting, so memory stays bounded; an error of a
 worker is raised where its answer would have come, and no thread outlives the iteration.
 """
 
@@ -60,7 +60,7 @@ def work_in_lanes(
         try:
             for item in items:
                 waiting.append(pool.submit(do, item))
-                if len(waiting) > 2 * len(workers):
+                if len(waiting) > len(workers):
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,8 +21,9 @@ from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import DelegateName, Precision
 from packager.cache import Stages, processor_kind, stage_key
 from packager.description import sample_shape
-from packager.evaluate import Evaluation, evaluate, measure_latency_ms
+from packager.evaluate import BLOCK, Evaluation, evaluate, measure_latency_ms
 from packager.gate import Measurement
+from packager.lanes import lane_count
 from packager.plan import Rung
 from packager.quantize import (
     Learning,
@@ -36,6 +38,7 @@ from packager.record import Run, decode_run, encode_run
 from packager.runtime.flatbuffer import estimate_memory_bytes
 from packager.runtime.graph import read_graph
 from packager.runtime.interpreter import LoadedModel
+from packager.runtime.ranges import is_plain
 from packager.selective import Ranking, rank, read_steps
 from packager.sources.tflite import SourceModel
 from packager.tasks.kind import Presentation
@@ -226,7 +229,10 @@ class Workshop:
 
     def _evaluate(self, content: bytes, rung: Rung) -> bytes:
         model, task = LoadedModel(content, rung.delegate), self.task
-        evaluation = evaluate(model, task, self._progress.advance)
+        # One model with memory of earlier samples has to see them all, in order.
+        lanes = lane_count(math.ceil(len(task) / BLOCK)) if is_plain(content) else 1
+        helpers = [LoadedModel(content, rung.delegate) for _ in range(lanes - 1)]
+        evaluation = evaluate(model, task, self._progress.advance, helpers)
         return encode_run(Run(evaluation, measure_latency_ms(model, task)))
 
     def blame(self, rung: Rung, most: int = _RANKING_SAMPLES) -> Ranking:

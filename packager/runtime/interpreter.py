@@ -71,16 +71,20 @@ class LoadedModel:
         Raises:
             RuntimeLoadError: LiteRT fails while it runs.
         """
-        stored = [border.store(values) for border, values in zip(self._inputs, inputs, strict=True)]
+        stored = [
+            (border.index, border.store(values).reshape((len(values), *border.shape)))
+            for border, values in zip(self._inputs, inputs, strict=True)
+        ]
+        sinks = [border.index for border in self._outputs]
         rows: list[list[Array]] = [[] for _ in self._outputs]
         interpreter = self._interpreter
         try:
-            for position in range(len(stored[0])):
-                for border, values in zip(self._inputs, stored, strict=True):
-                    interpreter.set_tensor(border.index, values[position].reshape(border.shape))
+            for position in range(len(inputs[0])):
+                for source, values in stored:
+                    interpreter.set_tensor(source, values[position])
                 interpreter.invoke()
-                for border, row in zip(self._outputs, rows, strict=True):
-                    row.append(interpreter.get_tensor(border.index))
+                for sink, row in zip(sinks, rows, strict=True):
+                    row.append(interpreter.get_tensor(sink))
             return tuple(border.read(row) for border, row in zip(self._outputs, rows, strict=True))
         except (ValueError, RuntimeError) as error:
             raise RuntimeLoadError(f"LiteRT does not run the model: {_first_line(error)}") from error

@@ -23,7 +23,6 @@ from contract.errors import ManifestError
 REMEDY = "give the .tflite file that the converter wrote, copied whole"
 _READ_FACTOR = 16
 _READ_LEAST = 1 << 20
-_MOST_TABLES = 4_000_000
 
 Field = tuple[str, object]
 """What stands in a slot of a vtable: ``scalar`` or ``vector`` with its bytes an element, ``string``, ``table`` or
@@ -170,8 +169,6 @@ class _Walk:
         known = self.costs.get((place, kind))
         if known is not None:
             return known
-        if len(self.costs) >= _MOST_TABLES:
-            raise _damaged("it has more tables than any model")
         fields = self.slots(place, kind)
         cost = 1 + sum(
             self._field(fields[slot], what, argument, f"{kind} {slot}")

@@ -32,7 +32,7 @@ def packager(model: Path, calibration: Path, made: Path) -> dict[str, float]:
     samples = np.load(calibration)
     ready = time.perf_counter()
     precision = Precision.STATIC_INT8
-    ranges = calibrate(source.content, precision, source.source, samples)
+    ranges = calibrate(source.content, precision, source.source, [samples])
     content = quantize(source.content, precision, ranges)
     done = time.perf_counter()
     made.write_bytes(content)

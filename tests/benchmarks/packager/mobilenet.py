@@ -32,13 +32,18 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from contract.manifest import Resize
+from packager.preprocess import Fitting, Geometry, plan_preprocessing
 from packager.quiet import native_output_hidden
 from packager.sources.environment import prepare
 from packager.sources.keras import keras_converter
+from packager.tasks.classification import Classification
+from packager.tasks.labelled_images import load_labelled_images, load_labels
 from tests.benchmarks.harness import Row, at_most, median_ratio, versions_of
+from tests.benchmarks.packager.evaluating import compare
 from tests.support.packager_builders import DIGITS
 
-RUNS = 5
+RUNS, EVALUATIONS = 5, 5
 TIMEOUT_S = 3600.0
 PYTHON_ENV, CACHE_ENV = "LITEFLEET_BENCH_TENSORFLOW", "LITEFLEET_TEST_CACHE"
 HERE = Path(__file__).parent
@@ -85,7 +90,17 @@ def rows() -> list[Row]:
                 side.run()
             bare.run()
         right = [_is_right(side.made.read_bytes(), _enlarge(images), classes) for side in (ours, theirs)]
-        return _rows(ours, bare, theirs, right)
+        made = _rows(ours, bare, theirs, right)
+        normalized = ours.made.with_suffix(".normalized").read_bytes()
+    return [*made, *compare("MobileNetV2 224", normalized, _task(), EVALUATIONS)]
+
+
+def _task() -> Classification:
+    """The digits example's evaluation images as ``pack --resize stretch --mean 127.5 --std 127.5`` brings them."""
+    recipe = plan_preprocessing(Geometry(SIZE, SIZE, 3), (127.5,), (127.5,), fitting=Fitting(Resize.STRETCH))
+    labels = load_labels(DIGITS / "labels.txt", 10)
+    samples = load_labelled_images(DIGITS / "evaluation", (SIZE, SIZE, 3), 10, labels, recipe)
+    return Classification(samples, recipe, 10)
 
 
 def _rows(ours: Side, bare: Side, theirs: Side, right: Sequence[npt.NDArray[np.bool_]]) -> list[Row]:

@@ -51,6 +51,17 @@ def test_each_class_has_its_own_accuracy_and_one_without_samples_none() -> None:
     assert np.isnan(found.classes[2])
 
 
+def test_helpers_change_nothing_but_the_time() -> None:
+    task = classified([position % 3 for position in range(300)], [1] * 300)
+    alone = evaluate(Fake(one_hot), task, ignore)
+    told: list[int] = []
+    together = evaluate(Fake(one_hot), task, told.append, [Fake(one_hot), Fake(one_hot)])
+    assert together.scores.tobytes() == alone.scores.tobytes()
+    assert together.margin.tobytes() == alone.margin.tobytes()
+    assert (together.value, together.spread, together.useless) == (alone.value, alone.spread, alone.useless)
+    assert told == [64, 64, 64, 64, 44]
+
+
 def test_many_samples_are_run_in_blocks_and_progress_is_told() -> None:
     told: list[int] = []
     found = evaluate(Fake(one_hot), classified([1] * 150, [1] * 150), told.append)
