@@ -69,6 +69,11 @@ class Crew:
         """See ``Workers``."""
         self.pool.discard(worker)
 
+    def may_regain(self, worker: WorkerHandle) -> bool:
+        """See ``Workers``; a delegate that brought a worker down is not tried again."""
+        allowed = {delegate.name for delegate in worker.spec.engine.externals}
+        return worker.delegate.is_fallback and worker.delegate.requested in allowed
+
     def active(self, model: str) -> WorkerHandle | None:
         """See ``Workers``."""
         return self.pool.active(model)

@@ -52,6 +52,9 @@ class Workers(Protocol):
     def active(self, model: str) -> WorkerHandle | None:
         """The one that requests go to, also while it is being restarted; None when there is none."""
 
+    def may_regain(self, worker: WorkerHandle) -> bool:
+        """Whether a worker runs on its fall-back only because another process held its delegate when it started."""
+
 
 class Fetcher(Protocol):
     """Fetches a release into a slot."""

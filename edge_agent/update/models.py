@@ -13,14 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.deployment import State
-from contract.errors import DeviceError, LitefleetError, ManifestError, RejectedError, StorageError
+from contract.errors import (
+    DeviceError,
+    LitefleetError,
+    ManifestError,
+    RejectedError,
+    RuntimeLoadError,
+    StorageError,
+)
 from contract.identifiers import parse_model
 from contract.messages import ReportedModel
+from edge_agent.inference.workers import WorkerHandle
 from edge_agent.update.doors import Workers
 from edge_agent.update.journal import Journal
 from edge_agent.update.machine import Record
 from edge_agent.update.report import report_model
 from edge_agent.update.slots import Slots
+
+REGAIN_TRIES = 3
+"""How often a worker on its fall-back is replaced by one that asks for the delegate again; one try per idle turn."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +69,7 @@ class Models:
         self._workers = workers
         self._slots: dict[str, Slots] = {}
         self._records: dict[str, Record] = {}
+        self._tries: dict[str, tuple[int, int]] = {}
         self.journal = journal
 
     def load(self) -> None:
@@ -185,6 +197,40 @@ class Models:
                 break
         for failed, why in failures:
             on_failed(StartFailure(model, failed, why, answering))
+
+    def regain_delegates(self) -> None:
+        """Move models back to the delegate they were made for, where it was taken when their workers started.
+
+        An Edge TPU serves one process: while a version hands over to the next, the next one cannot have it.
+        """
+        for model in self.names:
+            worker = self._workers.active(model)
+            if worker is not None and self._workers.may_regain(worker) and self._count_try(worker):
+                self._regain(worker)
+
+    def _count_try(self, worker: WorkerHandle) -> bool:
+        """Whether another try is worth it; what the delegate refuses for good is not asked for again and again."""
+        tried, times = self._tries.get(worker.spec.model, (worker.key, 0))
+        times = times if tried == worker.key else 0
+        self._tries[worker.spec.model] = (worker.key, times + 1)
+        return times < REGAIN_TRIES
+
+    def _regain(self, worker: WorkerHandle) -> None:
+        spec = worker.spec
+        try:
+            better = self._workers.start(spec.model, spec.version, spec.slot_dir)
+            try:
+                if better.delegate.is_fallback:
+                    raise RuntimeLoadError(better.delegate.reason)
+                self._workers.self_test(better)
+                self._workers.activate(better)
+            except (DeviceError, RejectedError):
+                self._workers.discard(better)
+                raise
+        except (DeviceError, RejectedError) as error:
+            logger.info("%s stays on %s: %s", spec, worker.delegate.actual, error.summary())
+        else:
+            logger.info("%s runs on %s again", spec, better.delegate.actual)
 
     def _slots_to_try(self, model: str) -> list[str]:
         """The active slot first; while it is being rolled back, the good one. Then the other one if it is good."""

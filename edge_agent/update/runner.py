@@ -161,6 +161,7 @@ class Runner:
         task = plan_next(Device(self._desired, self._models.records, self._models.running()))
         if task is None or self._unsettled:
             self._models.start_workers(self._on_start_failed)
+            self._models.regain_delegates()
             self._report()
             return IDLE_S
         if isinstance(task, Continue):

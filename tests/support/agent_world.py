@@ -77,10 +77,12 @@ class World:
         observation: What trials see.
         during_fetch: Called while something is fetched.
         on_change: Called with every change.
+        delegate: What the next worker runs on.
         on_reported: Called after every report.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.delegate = DelegateReport(requested="xnnpack", actual="xnnpack")
         self.folder = folder
         self.power = Power()
         self.fails: dict[tuple[str, str], LitefleetError] = {}
@@ -99,6 +101,11 @@ class World:
         self._keys = 0
         self._revision = 0
         self.boot()
+
+    @property
+    def started(self) -> int:
+        """How many workers were ever started; the key of the last."""
+        return self._keys
 
     def boot(self) -> None:
         """A new process on the old disk; ``bring_up`` comes next."""
@@ -224,7 +231,7 @@ class World:
             spec=WorkerSpec(model=model, version=version, slot_dir=slot_dir, threads=1),
             variant=content.variant,
             digest=content.digest,
-            delegate=DelegateReport(requested="xnnpack", actual="xnnpack"),
+            delegate=self.delegate,
             runtime="double",
             runtime_version="1",
             pid=self._keys,
@@ -256,6 +263,9 @@ class World:
     def active(self, model: str) -> WorkerHandle | None:
         self.power.draw()
         return self.serving.get(model)
+
+    def may_regain(self, worker: WorkerHandle) -> bool:
+        return worker.delegate.is_fallback
 
     def fetch(
         self, job: FetchJob, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]

@@ -237,3 +237,11 @@ def test_a_delegate_that_answers_wrongly_is_caught_by_the_self_test(pool: Pool, 
     with pytest.raises(SelfTestError, match="golden inputs") as caught:
         pool.self_test(handle, START_S)
     assert any("sum" in fault for fault in caught.value.faults)
+
+
+def test_only_a_delegate_that_may_come_back_is_worth_another_try(pool: Pool) -> None:
+    refused = start(pool, an_engine(a_delegate("REFUSES")))
+    crew = Crew(pool, 1, START_S, START_S, lambda: an_engine(a_delegate("REFUSES")))
+    assert crew.may_regain(refused)
+    assert not crew.may_regain(start(pool, an_engine(a_delegate("CRASHES"))))
+    assert not crew.may_regain(start(pool, an_engine()))
