@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contract.errors import ConfigError, ManifestError
 from contract.tensor import DType
@@ -189,6 +193,22 @@ def test_a_member_that_is_longer_than_the_index_admits_is_refused(tmp_path: Path
 def test_a_member_that_is_no_array_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(ManifestError):
         read_npz(archive(tmp_path, x=content), "evaluation")
+
+
+@given(changes=st.lists(st.tuples(st.integers(0, 700), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(max_examples=150, deadline=None)
+def test_a_spoiled_npz_is_read_or_refused_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[int, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("npz")
+    path = npz_file(folder, x=np.arange(6.0).reshape(3, 2), mode=np.arange(3))
+    content = bytearray(path.read_bytes())
+    for place, value in changes:
+        content[place % len(content)] = value
+    path.write_bytes(content)
+    with contextlib.suppress(ManifestError):
+        assert all(values.size <= 64 for values in read_npz(path, "evaluation").arrays.values())
+    shutil.rmtree(folder)
 
 
 def test_what_is_no_zip_of_arrays_is_refused(tmp_path: Path) -> None:

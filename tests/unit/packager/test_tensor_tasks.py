@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,16 @@ from packager.bootstrap import point_estimate
 from packager.preprocess import Fitting
 from packager.tasks import regression, tabular
 from tests.support.task_builders import load, source, spec
-from tests.support.task_data import FEATURES, STATES, pump, write_csv, write_labels, write_machine, write_pump
+from tests.support.task_data import (
+    FEATURES,
+    STATES,
+    machine,
+    pump,
+    write_csv,
+    write_labels,
+    write_machine,
+    write_pump,
+)
 
 PUMP = source([spec("sensors", 1, 4), spec("setting", 1, 2)], [spec("power", 1, 1)])
 MACHINE = source([spec("measurements", 1, 5)], [spec("state", 1, 4)], gives_probabilities=True)
@@ -103,6 +113,11 @@ def test_the_class_of_a_row_is_its_label(tmp_path: Path) -> None:
     assert not found.presentation.postprocessing.softmax
     assert found.presentation.preprocessing is None
     assert "top-1 of 4" in found.task.scoring
+    assert (found.task.metric, found.task.sha256) == (
+        "accuracy",
+        hashlib.sha256(path.read_bytes()).hexdigest(),
+    )
+    assert found.task.inputs([7])[0].tolist() == [machine(40, 1)[0][7].tolist()]
 
 
 def test_a_class_that_the_model_does_not_know_is_refused(tmp_path: Path) -> None:
