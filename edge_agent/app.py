@@ -3,10 +3,10 @@
 Guarantees: one agent per state folder; every model that can answer does so before the first connection is tried; the
 process ends within ten seconds of SIGTERM or SIGINT, whatever its parts are doing. It imports no numpy and no runtime.
 
-Threads: this module's ``Agent.run`` is the main thread: it owns the outbox and the sources. The session's thread drives
-MQTT and leaves what it receives in the mailbox. The runner's thread owns models, slots and deployments. The pool has
-one thread that listens to the workers. They meet in ``Mailbox``, ``Health``, ``Runner.submit`` and ``Session.send_*``,
-which are thread-safe and never wait for another thread's work.
+Threads: this module's ``Agent.run`` is the main thread: it owns the outbox, the sources and the gateway's process. The
+session's thread drives MQTT and leaves what it receives in the mailbox. The runner's thread owns models, slots and
+deployments. The pool has one thread that listens to the workers. They meet in ``Mailbox``, ``Health``,
+``Runner.submit`` and ``Session.send_*``, which are thread-safe and never wait for another thread's work.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from edge_agent.capabilities import agent_version, this_arch
 from edge_agent.config import AgentConfig, read_password
 from edge_agent.crew import Crew
 from edge_agent.files import StateLock, make_folder
+from edge_agent.gateway_process import GatewayProcess
 from edge_agent.inference.pool import Crash, Pool
 from edge_agent.link.mqtt import Broker, MqttConnection
 from edge_agent.link.mqtt import Message as MqttMessage
@@ -121,6 +122,7 @@ class Agent:
         self._board = BoardEngine(profile, config.delegates, state_dir)
         self._session = self._make_session(config, boot)
         self._sources = SourceProcesses(config.sources, config.device.run_dir)
+        self._gateway = GatewayProcess(config.gateway, config.device.run_dir)
         with contextlib.ExitStack() as undo:
             self._pool = Pool(config.device.run_dir, self._on_crash)
             undo.callback(self._pool.close)
@@ -266,6 +268,7 @@ class Agent:
             self._shipment.tick(now_s)
         if is_ready:
             self._sources.tick(now_s)
+            self._gateway.tick(now_s)
 
     def _deal_with(self, message: Message) -> None:
         if isinstance(message, Desired):
@@ -297,6 +300,7 @@ class Agent:
     def _end(self) -> None:
         """End every part, in the order in which they need each other."""
         self._sources.stop()
+        self._gateway.stop()
         self._runner.stop()
         with self._storage_may_fail():
             self._gather([*self._idle.take(self._health.drain()), *self._idle.flush()])
@@ -309,6 +313,7 @@ class Agent:
         self._session.join(_THREAD_END_S)
         self._outbox.close()
         self._sources.join()
+        self._gateway.join()
 
     @contextlib.contextmanager
     def _storage_may_fail(self) -> Iterator[None]:

@@ -7,7 +7,6 @@ can read. Starts nothing and creates nothing.
 
 from __future__ import annotations
 
-import ipaddress
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,6 +18,8 @@ import msgspec
 from contract.errors import ConfigError, ManifestError
 from contract.identifiers import nearest, parse_device_id, parse_model, parse_profile_id
 from contract.topics import DEFAULT_PREFIX, Topics
+from edge_agent.gateway.settings import GatewaySettings, gateway_faults
+from edge_agent.loopback import is_loopback
 
 CONFIG_MAX_BYTES = 64 * 1024
 PASSWORD_MAX_BYTES = 1024
@@ -134,6 +135,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     mqtt: MqttSection = MqttSection()
     update: UpdateSection = UpdateSection()
     telemetry: TelemetrySection = TelemetrySection()
+    gateway: GatewaySettings = GatewaySettings()
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=16)] = ()
     delegates: Annotated[tuple[DelegateSection, ...], msgspec.Meta(max_length=4)] = ()
 
@@ -189,7 +191,7 @@ def parse_config(raw: Mapping[str, Any], environment: Mapping[str, str], path: P
     return _with_absolute_paths(config, path.parent)
 
 
-def sections() -> dict[str, type[Section]]:
+def sections() -> dict[str, type[msgspec.Struct]]:
     """Every table of the file by its name; those of ``sources`` and ``delegates`` repeat."""
     return {
         "device": DeviceSection,
@@ -197,6 +199,7 @@ def sections() -> dict[str, type[Section]]:
         "mqtt": MqttSection,
         "update": UpdateSection,
         "telemetry": TelemetrySection,
+        "gateway": GatewaySettings,
         "sources": Source,
         "delegates": DelegateSection,
     }
@@ -265,6 +268,7 @@ def _config_faults(config: AgentConfig) -> list[str]:
         if name in _TAKEN_NAMES
     ]
     faults += ["delegates: one name stands twice"] if len(set(names)) != len(names) else []
+    faults += [f"gateway.{fault}" for fault in gateway_faults(config.gateway)]
     if not is_loopback(config.mqtt.host):
         faults.append(f"mqtt.host: {config.mqtt.host!r} is not this machine; {_NO_TLS}")
     url = urlsplit(config.server.url)
@@ -288,26 +292,25 @@ _NO_TLS = (
 )
 
 
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     device = msgspec.structs.replace(
         config.device, state_dir=folder / config.device.state_dir, run_dir=folder / config.device.run_dir
     )
     server = msgspec.structs.replace(config.server, root=folder / config.server.root)
     mqtt = msgspec.structs.replace(config.mqtt, password_file=folder / config.mqtt.password_file)
+    gateway = config.gateway
+    if gateway.socket:
+        gateway = msgspec.structs.replace(gateway, socket=str(folder / Path(gateway.socket).expanduser()))
     sources = tuple(msgspec.structs.replace(source, path=folder / source.path) for source in config.sources)
     delegates = tuple(_with_absolute_library(delegate, folder) for delegate in config.delegates)
     return msgspec.structs.replace(
-        config, device=device, server=server, mqtt=mqtt, sources=sources, delegates=delegates
+        config,
+        device=device,
+        server=server,
+        mqtt=mqtt,
+        gateway=gateway,
+        sources=sources,
+        delegates=delegates,
     )
 
 

@@ -86,6 +86,11 @@ class Bench:
         found = _processes("edge_agent.inference.sources")
         return [pid for pid, words in found.items() if str(self.run_dir) in words]
 
+    def gateways(self) -> list[int]:
+        """Process ids of gateways of this device."""
+        found = _processes("edge_agent.gateway")
+        return [pid for pid, words in found.items() if str(self.run_dir) in words]
+
     def slot(self, name: str) -> Path:
         """A slot folder of the digits model."""
         return self.state_dir / "models" / "digits" / name

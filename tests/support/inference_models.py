@@ -82,6 +82,30 @@ def a_reshape(before: list[int], after: list[int]) -> bytes:
     return _packed(model)
 
 
+def a_pair_of_reshapes() -> bytes:
+    """Inputs ``a`` (2,) and ``b`` (3,), outputs ``a-out`` (2, 1) and ``b-out`` (3, 1), all float32: the same values."""
+    graph = schema.SubGraphT()
+    kind = schema.TensorType
+    graph.tensors = [_tensor("a", [2], kind.FLOAT32), _tensor("b", [3], kind.FLOAT32)]
+    graph.tensors += [_tensor("to-a", [2], kind.INT32, buffer=1), _tensor("to-b", [2], kind.INT32, buffer=2)]
+    graph.tensors += [_tensor("a-out", [2, 1], kind.FLOAT32), _tensor("b-out", [3, 1], kind.FLOAT32)]
+    graph.inputs, graph.outputs, graph.operators = [0, 1], [4, 5], []
+    model = schema.ModelT()
+    model.buffers = [schema.BufferT()]
+    for place, size in enumerate((2, 3)):
+        operator = schema.OperatorT()
+        operator.inputs, operator.outputs, operator.opcodeIndex = [place, 2 + place], [4 + place], 0
+        graph.operators.append(operator)
+        filled = schema.BufferT()
+        filled.data = np.frombuffer(np.array([size, 1], np.int32).tobytes(), np.uint8)
+        model.buffers.append(filled)
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.RESHAPE
+    code.version = 1
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    return _packed(model)
+
+
 def a_model_that_always_fails() -> bytes:
     """Input ``table`` (4,) float32, output ``out`` (1,) float32. Loads, and fails whenever it runs."""
     return _gather(

@@ -37,6 +37,7 @@ DOORS = {
     },
     "edge_agent": {
         "ai_edge_litert": "edge_agent.inference.runtime",
+        "h11": "edge_agent.gateway.http",
         "paho": "edge_agent.link.mqtt",
         "sqlite3": "edge_agent.telemetry.outbox",
         "tensorflow": "edge_agent.inference.runtime",

@@ -9,12 +9,12 @@ from contract.errors import ConfigError
 from edge_agent.config import (
     CONFIG_MAX_BYTES,
     AgentConfig,
-    is_loopback,
     load_config,
     read_password,
     sections,
     show_config,
 )
+from edge_agent.loopback import is_loopback
 
 TEXT = """
 [device]

@@ -1,0 +1,361 @@
+"""HTTP/1.1 for a few local clients, and the only module that imports h11.
+
+Guarantees: h11 reads heads and chunks, so that only what the standard allows gets through; a body of known length goes
+straight into its own memory. Heads, bodies, connections and times are bounded before anything is kept; who exceeds
+them gets an error and loses the connection, and nobody else does. Requests of one connection are answered one after
+the other. Does not know what is asked.
+
+Why not a web framework: docs/adr/0031.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import h11
+
+from contract.errors import LitefleetError, OverloadError, TooLargeError
+from edge_agent.gateway.responses import Response, error_response
+from edge_agent.gateway.routes import HttpError
+from edge_agent.loopback import is_loopback
+
+if TYPE_CHECKING:
+    from edge_agent.gateway.server import Gateway
+
+HEAD_MAX_BYTES = 16384
+BUFFER_BYTES = 1 << 16
+_LINGER_S = 2.0
+"""How long a client that was refused in the middle of its body is listened to, so that it can read the answer."""
+_COUNT_MAX_DIGITS = 12
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request that has arrived.
+
+    Attributes:
+        method: As given.
+        target: As given.
+        body: All of it.
+        inference_header_bytes: ``Inference-Header-Content-Length``; None without one.
+    """
+
+    method: str
+    target: str
+    body: memoryview
+    inference_header_bytes: int | None
+
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+class Phase(enum.Enum):
+    """What a connection is doing."""
+
+    HEAD = enum.auto()
+    BODY = enum.auto()
+    CHUNKS = enum.auto()
+    WORK = enum.auto()
+    WRITE = enum.auto()
+    LINGER = enum.auto()
+
+
+class Connection(asyncio.BufferedProtocol):
+    """One client.
+
+    Attributes:
+        phase: What it is doing.
+        is_idle: Whether it rests between two requests.
+        ends: Time of the event loop at which ``expire`` is due.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.phase = Phase.HEAD
+        self.is_idle = True
+        self.ends = 0.0
+        self._gateway = gateway
+        self._limits = gateway.settings
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport
+        self._h11 = _new_parser()
+        self._head: h11.Request | None = None
+        self._header_bytes: int | None = None
+        self._body = bytearray()
+        self._filled = 0
+        self._reserved = 0
+        self._rest = b""
+        self._is_last = False
+        self._task: asyncio.Task[None] | None = None
+
+    # The transport's calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - it is a stream's
+        self._transport = transport
+        transport.set_write_buffer_limits(high=0)
+        self._rest_until_next()
+        if not self._gateway.admit(self):
+            self._refuse(OverloadError("too many connections are open", remedy="close some, or try again"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        del exc
+        self._release()
+        self._gateway.forget(self)
+
+    def eof_received(self) -> bool:
+        """A client that has said its last word still gets its answer."""
+        if self.phase in {Phase.WORK, Phase.WRITE}:
+            self._is_last = True
+            return True
+        return False
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """See ``asyncio.BufferedProtocol``."""
+        del sizehint
+        if self.phase is Phase.BODY:
+            return memoryview(self._body)[self._filled :]
+        return self._gateway.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """See ``asyncio.BufferedProtocol``."""
+        if self.phase is Phase.BODY:
+            self._filled += nbytes
+            if self._filled == len(self._body):
+                self._start_work()
+        elif self.phase in {Phase.HEAD, Phase.CHUNKS}:
+            self._feed(bytes(self._gateway.buffer[:nbytes]))
+
+    def resume_writing(self) -> None:
+        """Called when the client has taken all of an answer."""
+        if self.phase is Phase.WRITE:
+            self._finish_response()
+
+    # Reading.
+
+    def _feed(self, content: bytes) -> None:
+        if self.is_idle:
+            self.is_idle = False
+            self.ends = self._loop.time() + self._limits.receive_timeout_s
+        try:
+            self._h11.receive_data(content)
+            self._read_events()
+        except h11.RemoteProtocolError as error:
+            self._refuse(HttpError(error.error_status_hint, f"this is no proper HTTP request: {error}"))
+        except LitefleetError as error:
+            self._refuse(error)
+
+    def _read_events(self) -> None:
+        while self.phase in {Phase.HEAD, Phase.CHUNKS}:
+            event = self._h11.next_event()
+            if isinstance(event, h11.Request):
+                self._begin(event)
+            elif isinstance(event, h11.Data):
+                self._add_chunk(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                self._rest = self._h11.trailing_data[0]
+                self._start_work()
+            else:
+                return
+
+    def _begin(self, head: h11.Request) -> None:
+        """Decide from the head how much will come, and whether to take it."""
+        self._head = head
+        headers = dict(head.headers)
+        self._check_headers(headers)
+        self._header_bytes = _count(headers.get(b"inference-header-content-length"))
+        if b"transfer-encoding" in headers:
+            self._reserve(self._limits.max_body_bytes)
+            self.phase = Phase.CHUNKS
+        else:
+            size = _count(headers.get(b"content-length")) or 0
+            if size > self._limits.max_body_bytes:
+                raise TooLargeError(
+                    f"the body has {size} bytes, at most {self._limits.max_body_bytes} are taken"
+                )
+            self._reserve(size)
+        if self._h11.they_are_waiting_for_100_continue:
+            self._transport.write(self._send(h11.InformationalResponse(status_code=100, headers=[])))
+        if self.phase is Phase.HEAD:
+            self._take_rest(size)
+
+    def _take_rest(self, size: int) -> None:
+        """Go on without h11 for a body of known length: it would copy it twice more."""
+        came = self._h11.trailing_data[0]
+        self._body = bytearray(size)
+        self._filled = min(size, len(came))
+        self._body[: self._filled] = came[:size]
+        self._rest = came[size:]
+        self.phase = Phase.BODY
+        if self._filled == size:
+            self._start_work()
+
+    def _check_headers(self, headers: dict[bytes, bytes]) -> None:
+        if b"transfer-encoding" in headers and b"content-length" in headers:
+            raise HttpError(400, "a request has Content-Length or Transfer-Encoding, not both")
+        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+            raise HttpError(415, "compressed bodies are not taken", remedy="send the body as it is")
+        if not self._limits.socket:
+            # A page in a browser may not reach the gateway under a name of its own (DNS rebinding).
+            host = headers.get(b"host", b"").decode("ascii", "replace").rpartition("]")
+            name = host[0].lstrip("[") or host[2].partition(":")[0]
+            if not is_loopback(name):
+                raise HttpError(421, "the Host is not this machine", remedy="ask http://127.0.0.1")
+
+    def _reserve(self, size: int) -> None:
+        if not self._gateway.reserve(size):
+            raise OverloadError("the bodies of other requests take all memory there is for them")
+        self._reserved = size
+
+    def _release(self) -> None:
+        self._gateway.release(self._reserved)
+        self._reserved = 0
+
+    def _add_chunk(self, content: bytes | bytearray) -> None:
+        if len(self._body) + len(content) > self._limits.max_body_bytes:
+            raise TooLargeError(f"the body has more than {self._limits.max_body_bytes} bytes")
+        self._body += content
+
+    # Answering.
+
+    def _start_work(self) -> None:
+        self.phase = Phase.WORK
+        self.ends = float("inf")  # the service keeps its deadline
+        self._transport.pause_reading()
+        self._task = self._loop.create_task(self._work())
+
+    async def _work(self) -> None:
+        assert self._head is not None  # noqa: S101 - the phase is reached through it
+        request = Request(
+            method=self._head.method.decode("ascii"),
+            target=self._head.target.decode("ascii"),
+            body=memoryview(self._body),
+            inference_header_bytes=self._header_bytes,
+        )
+        try:
+            response = await self._gateway.answer(request)
+        except Exception:
+            # One request must not end the others: the traceback goes to the log.
+            logger.exception("cannot answer %s %s", request.method, request.target)
+            response = error_response(
+                HttpError(500, "the gateway failed on this request; see the agent's log")
+            )
+        self._respond(response)
+
+    def _respond(self, response: Response) -> None:
+        if self._transport.is_closing():
+            return
+        head = h11.Response(
+            status_code=response.status,
+            reason=_reason(response.status),
+            headers=[
+                ("Content-Type", response.content_type),
+                ("Content-Length", str(sum(len(piece) for piece in response.body))),
+                *response.headers.items(),
+                *([("Connection", "close")] if self._is_last or self._gateway.is_ending else []),
+            ],
+        )
+        self.phase = Phase.WRITE
+        self.ends = self._loop.time() + self._limits.receive_timeout_s
+        body = h11.Data(data=b"".join(response.body))
+        self._transport.write(self._send(head) + self._send(body) + self._send(h11.EndOfMessage()))
+        self._is_last |= self._h11.our_state is h11.MUST_CLOSE
+        if not self._transport.get_write_buffer_size():
+            self._finish_response()
+
+    def _finish_response(self) -> None:
+        self._release()
+        self._body = bytearray()
+        if self._is_last:
+            self._transport.close()
+            return
+        self._rest_until_next()
+        self._transport.resume_reading()
+        rest, self._rest = self._rest, b""
+        if rest:
+            self._feed(rest)
+
+    def _rest_until_next(self) -> None:
+        self._h11 = _new_parser()
+        self._head = None
+        self.phase = Phase.HEAD
+        self.is_idle = True
+        self.ends = self._loop.time() + self._limits.idle_timeout_s
+
+    def _refuse(self, error: LitefleetError) -> None:
+        """Answer in the middle of a request; what still comes is thrown away for a moment, then the connection ends."""
+        self._release()
+        self._body = bytearray()
+        response = error_response(error)
+        self._is_last = True
+        head = h11.Response(
+            status_code=response.status,
+            reason=_reason(response.status),
+            headers=[
+                ("Content-Type", response.content_type),
+                ("Content-Length", str(len(response.body[0]))),
+                *response.headers.items(),
+                ("Connection", "close"),
+            ],
+        )
+        self.phase = Phase.LINGER
+        self.ends = self._loop.time() + _LINGER_S
+        # A parser that has seen a fault says nothing any more.
+        self._transport.write((h11.Connection(h11.SERVER).send(head) or b"") + response.body[0])
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def _send(self, event: h11.Event) -> bytes:
+        return self._h11.send(event) or b""
+
+    # Ending.
+
+    def expire(self) -> None:
+        """Called when ``ends`` has come."""
+        if self.phase in {Phase.WRITE, Phase.LINGER}:
+            self._transport.abort()
+        elif self.is_idle:
+            self._transport.close()
+        else:
+            self._refuse(
+                HttpError(408, f"the request did not arrive within {self._limits.receive_timeout_s:g} s")
+            )
+
+    def close(self) -> None:
+        """End a connection that rests; one with a request in work ends after its answer."""
+        if self.is_idle or self.phase is Phase.LINGER:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End it whatever it does."""
+        self._transport.abort()
+
+
+def _new_parser() -> h11.Connection:
+    return h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
+
+
+def _reason(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode("ascii")
+
+
+def _count(value: bytes | None) -> int | None:
+    """A length in a header.
+
+    Raises:
+        HttpError: It is no number, or an absurd one.
+    """
+    if value is None:
+        return None
+    if not value.isdigit() or len(value) > _COUNT_MAX_DIGITS:
+        raise HttpError(400, f"a length in the head is no sensible number: {value[:40].decode('latin-1')!r}")
+    return int(value)
