@@ -82,6 +82,33 @@ def a_reshape(before: list[int], after: list[int]) -> bytes:
     return _packed(model)
 
 
+def an_average_pool(side: int, patch: int, dtype: str) -> bytes:
+    """Input ``image`` (1, side, side, 3) float32 or int8, output ``out``: the means of patches, of the same type."""
+    count = side // patch
+    kind = {"float32": schema.TensorType.FLOAT32, "int8": schema.TensorType.INT8}[dtype]
+    graph = schema.SubGraphT()
+    graph.tensors = [_tensor("image", [1, side, side, 3], kind), _tensor("out", [1, count, count, 3], kind)]
+    if dtype == "int8":
+        for tensor in graph.tensors:
+            tensor.quantization = schema.QuantizationParametersT()
+            tensor.quantization.scale, tensor.quantization.zeroPoint = [1.0], [0]
+    graph.inputs, graph.outputs = [0], [1]
+    options = schema.Pool2DOptionsT()
+    options.padding = schema.Padding.VALID
+    options.strideW = options.strideH = options.filterWidth = options.filterHeight = patch
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs, operator.opcodeIndex = [0], [1], 0
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.Pool2DOptions, options
+    graph.operators = [operator]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.AVERAGE_POOL_2D
+    code.version = 2
+    model = schema.ModelT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT()]
+    return _packed(model)
+
+
 def a_pair_of_reshapes() -> bytes:
     """Inputs ``a`` (2,) and ``b`` (3,), outputs ``a-out`` (2, 1) and ``b-out`` (3, 1), all float32: the same values."""
     graph = schema.SubGraphT()
