@@ -104,10 +104,10 @@ def inference_of(answer: protocol.Result | protocol.Failure, dialogue: Dialogue)
     )
 
 
-def worker_of(path: Path) -> str:
+def worker_of(path: str | Path) -> str:
     """Which worker a model's name leads to now; empty when to none. It changes with every switch and restart."""
     try:
-        return str(path.readlink())
+        return os.readlink(path)  # noqa: PTH115 - on the path of every asynchronous request
     except OSError:
         return ""
 

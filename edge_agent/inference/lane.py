@@ -48,6 +48,7 @@ class Lane:
         self.refused = 0
         self._run_dir = run_dir
         self._path = run_dir / protocol.socket_name(name)
+        self._link = str(self._path)
         self._connections = connections
         self._max_waiting = max_waiting
         self._free = connections
@@ -79,7 +80,7 @@ class Lane:
         Raises:
             LitefleetError: As ``infer``.
         """
-        worker = worker_of(self._path)
+        worker = worker_of(self._link)
         if self._known is not None and self._known[0] == worker:
             return self._known[1]
         return await self.greet(ends)
@@ -170,7 +171,7 @@ class Lane:
         raise AssertionError("pauses never end")
 
     def _take_idle(self) -> AsyncConnection | None:
-        worker = worker_of(self._path)
+        worker = worker_of(self._link)
         while self._idle:
             connection = self._idle.pop()
             connection.on_loss = None
