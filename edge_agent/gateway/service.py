@@ -117,7 +117,7 @@ class Service:
     def _model(self, name: str) -> AsyncModel:
         """The model, when it is there: a name from outside leaves nothing behind, and waits for no deployment."""
         run_dir = self._fleet.run_dir
-        if not os.path.lexists(run_dir / socket_name(parse_model(name))) and is_agent_alive(run_dir):
+        if not os.path.lexists(f"{run_dir}/{socket_name(parse_model(name))}") and is_agent_alive(run_dir):
             raise NotFoundError(f"model {name!r} is not deployed on this device")
         return self._fleet.model(name, deadline_s=self._deadline_s)
 
