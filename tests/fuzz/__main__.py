@@ -33,10 +33,12 @@ def main(cases: int, seed: int, first: int, commands: int) -> None:
     for target, outcomes in sorted(found.outcomes.items()):
         click.echo(f"{target:<10} {dict(Counter(outcomes))}")
     faults = list(found.faults)
-    with tempfile.TemporaryDirectory() as folder:
-        faults += run_commands(seed, range(first, first + commands), Path(folder))
     for fault in faults:
         click.echo(f"FAULT {fault}")
+    with tempfile.TemporaryDirectory() as folder:
+        for fault in run_commands(seed, range(first, first + commands), Path(folder)):
+            click.echo(f"FAULT {fault}")
+            faults.append(fault)
     sys.exit(1 if faults else 0)
 
 
