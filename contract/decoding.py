@@ -162,6 +162,32 @@ class Decoder:
         return boxes, scores
 
 
+def settle(
+    decoding: Decoding | None, names: Sequence[str], outputs: Sequence[npt.NDArray[Any]]
+) -> list[npt.NDArray[Any]]:
+    """Outputs with nothing in them but what the model computed.
+
+    TFLite's detection operator fills as many rows as it found boxes and leaves the others as they were in memory
+    (detection_postprocess.cc): they differ from run to run and may be NaN. They become 0 here.
+
+    Args:
+        decoding: Of the manifest.
+        names: Of the outputs.
+        outputs: (N, ...) each, in the order of the names.
+    """
+    if not isinstance(decoding, PostprocessedDecoding):
+        return list(outputs)
+    named = dict(zip(names, outputs, strict=True))
+    count = named[decoding.count].reshape(len(named[decoding.count]), -1)[:, :1]
+    for name in (decoding.boxes, decoding.classes, decoding.scores):
+        values = named[name]
+        used = np.arange(values.shape[1]) < count
+        named[name] = np.where(used.reshape(*used.shape, *[1] * (values.ndim - 2)), values, 0).astype(
+            values.dtype
+        )
+    return [named[name] for name in names]
+
+
 def unit_length(values: Floats) -> Floats:
     """(..., values) each of length 1; nothing but zeros stays so."""
     length = np.sqrt(np.square(values, dtype=np.float64).sum(axis=-1, keepdims=True))

@@ -99,11 +99,14 @@ class Tolerance(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         max_abs_error: Largest difference of a real-valued output element.
         min_top1_agreement: Share of samples (0 to 1) whose best class must be the expected one.
         outputs: Largest difference by output name, where it is another than ``max_abs_error``.
+        max_changed: Share (0 to 1) of an output's elements over all samples that may be off by more; of those that are
+            not 0 on both sides. For outputs that are choices, such as the class of a pixel: a nearly equal score flips.
     """
 
     max_abs_error: float
     min_top1_agreement: float = 1.0
     outputs: dict[str, float] = {}
+    max_changed: float = 0.0
 
     def limit(self, output: str) -> float:
         """Largest difference of an element of an output."""
@@ -161,8 +164,8 @@ def golden_faults(golden: Golden, names: Sequence[str]) -> list[str]:
     for name, tolerance in golden.tolerance.items():
         errors = (tolerance.max_abs_error, *tolerance.outputs.values())
         ok = all(math.isfinite(error) and error >= 0 for error in errors)
-        if not ok or not 0 <= tolerance.min_top1_agreement <= 1:
-            faults.append(f"golden.tolerance.{name}: error must be finite and not negative, agreement 0 to 1")
+        if not ok or not (0 <= tolerance.min_top1_agreement <= 1 and 0 <= tolerance.max_changed <= 1):
+            faults.append(f"golden.tolerance.{name}: error must be finite and not negative, shares 0 to 1")
     return faults
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from contract.manifest import Artifact, Golden, Provenance
 from contract.profile import Precision
+from contract.results import ClassMapDecoding, PostprocessedDecoding
+from contract.tensor import DType
 from packager.assemble import Release, assemble_manifest
 from packager.bundle_writer import BundleContent
 from packager.evaluate import Evaluation
@@ -70,7 +72,7 @@ def bundle_content(release: Release, workshop: Workshop, verdicts: Sequence[Verd
         contents[artifacts[rung.name].sha256] = content
         measured[rung.name] = rung.precision, found.evaluation
     outputs = [spec.name for spec in release.source.outputs]
-    choice = choose_golden(workshop.task.strata, measured, outputs)
+    choice = choose_golden(workshop.task.strata, measured, outputs, are_choices=_chooses(release))
     golden = encode_golden(
         _named([spec.name for spec in release.source.inputs], workshop.task.inputs(choice.positions)),
         [
@@ -88,6 +90,13 @@ def bundle_content(release: Release, workshop: Workshop, verdicts: Sequence[Verd
         Golden(artifact=golden_artifact, samples=len(choice.positions), tolerance=choice.tolerance),
     )
     return BundleContent(manifest, contents)
+
+
+def _chooses(release: Release) -> bool:
+    """Whether the graph itself chooses boxes or classes."""
+    return isinstance(release.presentation.decoding, PostprocessedDecoding | ClassMapDecoding) or any(
+        spec.dtype is not DType.FLOAT32 for spec in release.source.outputs
+    )
 
 
 def _named(names: Sequence[str], arrays: Sequence[Array]) -> dict[str, Array]:

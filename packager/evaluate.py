@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from contract.decoding import settle
+from contract.results import Decoding
 from packager.bootstrap import point_estimate
 from packager.lanes import work_in_lanes
 from packager.tasks.task import Array, Floats, Scores, Task
@@ -34,6 +36,29 @@ class Model(Protocol):
     def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
         """Milliseconds of single runs."""
         ...
+
+
+@dataclass(frozen=True)
+class SettledModel:
+    """A model whose outputs hold nothing but what it computed, as an agent takes them (``contract.decoding.settle``).
+
+    Attributes:
+        model: What runs.
+        decoding: Of the manifest.
+        names: Of the outputs.
+    """
+
+    model: Model
+    decoding: Decoding | None
+    names: Sequence[str]
+
+    def run(self, inputs: Sequence[Array]) -> tuple[Array, ...]:
+        """(N, ...) of every input in, (N, ...) of every output out."""
+        return tuple(settle(self.decoding, self.names, self.model.run(inputs)))
+
+    def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
+        """Milliseconds of single runs."""
+        return self.model.time_invocations(sample, runs=runs, warm_up=warm_up)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import DelegateName, Precision
 from packager.cache import Stages, processor_kind, stage_key
 from packager.description import sample_shape
-from packager.evaluate import BLOCK, Evaluation, evaluate, measure_latency_ms
+from packager.evaluate import BLOCK, Evaluation, SettledModel, evaluate, measure_latency_ms
 from packager.gate import Measurement
 from packager.lanes import lane_count
 from packager.plan import Rung
@@ -228,10 +228,10 @@ class Workshop:
         return Measured(found, measurement)
 
     def _evaluate(self, content: bytes, rung: Rung) -> bytes:
-        model, task = LoadedModel(content, rung.delegate), self.task
+        model, task = self._load(content, rung), self.task
         # One model with memory of earlier samples has to see them all, in order.
         lanes = lane_count(math.ceil(len(task) / BLOCK)) if is_plain(content) else 1
-        helpers = [LoadedModel(content, rung.delegate) for _ in range(lanes - 1)]
+        helpers = [self._load(content, rung) for _ in range(lanes - 1)]
         evaluation = evaluate(model, task, self._progress.advance, helpers)
         return encode_run(Run(evaluation, measure_latency_ms(model, task)))
 
@@ -270,7 +270,11 @@ class Workshop:
         """(positions, ...) of every output of a rung that was measured."""
         content = self.make(rung)
         assert isinstance(content, bytes)  # noqa: S101 - asked for shipped rungs only
-        return LoadedModel(content, rung.delegate).run(self.task.inputs(positions))
+        return self._load(content, rung).run(self.task.inputs(positions))
+
+    def _load(self, content: bytes, rung: Rung) -> SettledModel:
+        names = [spec.name for spec in self._material.model.source.outputs]
+        return SettledModel(LoadedModel(content, rung.delegate), self._material.presentation.decoding, names)
 
 
 def _digest(arrays: Sequence[Array]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from contract.decoding import Decoder
+from contract.decoding import Decoder, settle
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
 from contract.tensor import DType, TensorSpec
@@ -57,6 +57,7 @@ class LoadedModel:
         self.graph = Graph(runtime, slot.model_path(), slot.variant, threads, engine)
         self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
         self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
+        self._output_names = [border.name for border in self._outputs]
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]
         self._read_order = [self.graph.outputs.index(border) for border in self._outputs]
         self._quantizers = [
@@ -142,9 +143,18 @@ class LoadedModel:
             check_finite(own, border.name)
             stored.append(own if quantizer is None else quantizer.quantize(own))
         raw = self.graph.run([stored[place] for place in self._run_order])
-        return [
-            _real(raw[place], border) for place, border in zip(self._read_order, self._outputs, strict=True)
-        ]
+        real = settle(
+            self._slot.manifest.decoding,
+            self._output_names,
+            [
+                _real(raw[place], border)
+                for place, border in zip(self._read_order, self._outputs, strict=True)
+            ],
+        )
+        for values, border in zip(real, self._outputs, strict=True):
+            if not border.scale:
+                check_numbers(values, border.name)
+        return real
 
     def infer_image(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """Run on an image (H, W, C) uint8; only for models whose welcome ``takes_images``. See ``infer``."""
@@ -223,9 +233,7 @@ class LoadedModel:
 def _real(raw: npt.NDArray[Any], border: Border) -> npt.NDArray[np.float32]:
     if border.scale:
         return dequantize(raw, border.scale, border.zero_point)
-    real = raw.astype(np.float32, copy=False)
-    check_numbers(real, border.name)
-    return real
+    return raw.astype(np.float32, copy=False)
 
 
 def _size(border: Border) -> int:

@@ -182,6 +182,9 @@ def _as_stored(values: Array, port: Port) -> Array:
 
 def _columns(output: Border, arrays: Sequence[npt.NDArray[np.float32]]) -> Columns | None:
     axis = attribute_axis(arrays[0].shape, len(arrays))
+    # Operators that are not TFLite's core may leave what they do not use as it was in memory.
+    if output.producer.startswith("CUSTOM"):
+        return None
     if axis is None or arrays[0].dtype.kind != "f" or not all(np.isfinite(one).all() for one in arrays):
         return None
     others = tuple(index for index in range(arrays[0].ndim) if index != axis)

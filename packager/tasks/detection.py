@@ -211,6 +211,7 @@ def _load(request: DataRequest) -> Loaded:
         presentation=Presentation(
             task=TaskName.DETECTION, preprocessing=preprocessing, decoding=plan.decoding, labels=labels
         ),
+        notes=plan.told,
     )
 
 

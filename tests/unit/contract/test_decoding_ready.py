@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from contract.decoding import Decoder
+from contract.decoding import Decoder, settle
 from contract.manifest import Color, ImagePreprocessing, Resize
 from contract.results import (
     ClassMapDecoding,
@@ -138,3 +138,26 @@ def test_the_border_of_a_letterbox_is_left_out_of_the_map() -> None:
 def test_what_a_crop_cuts_off_has_no_class() -> None:
     found = map_of_image(np.ones((5, 5), np.int64), (4, 8), recipe_of(Resize.CENTER_CROP))
     assert found.tolist() == [[-1, -1, 1, 1, 1, 1, -1, -1]] * 4
+
+
+def test_rows_that_the_operator_did_not_fill_become_zero() -> None:
+    names = [name for name, _ in SHAPES]
+    junk = {name: np.full((2, *shape[1:]), np.nan, np.float32) for name, shape in SHAPES}
+    junk["n"] = np.array([2, 0], np.float32)
+    for name in ("b", "k", "s"):
+        junk[name][0, :2] = 0.5
+
+    scores, boxes, count, classes = settle(READY, names, [junk[name] for name in names])
+
+    assert scores.tolist() == classes.tolist() == [[0.5, 0.5, 0], [0, 0, 0]]
+    assert boxes[0].tolist() == [[0.5] * 4, [0.5] * 4, [0.0] * 4]
+    assert not boxes[1].any()
+    assert count is junk["n"]
+    assert junk["b"].shape == (2, 3, 4)
+    assert np.isnan(junk["b"][1]).all()
+
+
+def test_outputs_of_other_models_are_left_alone() -> None:
+    values = np.array([[np.nan]], np.float32)
+    assert settle(None, ["a"], [values])[0] is values
+    assert settle(SegmentationDecoding(), ["a"], [values])[0] is values

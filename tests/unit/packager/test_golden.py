@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from contract.profile import Precision
+from packager.evaluate import Evaluation
 from packager.golden import SAMPLES, TOLERANCE_SHARE, choose_golden, encode_golden
 from tests.support.packager_builders import evaluation
 
@@ -103,3 +104,17 @@ def test_every_output_has_a_limit_of_its_own_and_without_a_best_class_none_is_as
     assert tolerance.limit("boxes") == pytest.approx(TOLERANCE_SHARE[STATIC] * 20)
     assert tolerance.limit("scores") == pytest.approx(TOLERANCE_SHARE[STATIC])
     assert tolerance.min_top1_agreement == 0.0
+
+
+def test_a_share_may_change_where_the_graph_chooses_and_less_where_it_scores_each_place() -> None:
+    clear, dense = evaluation([9.0] * 4), evaluation([float("inf")] * 4)
+    args = classes(2, 4), OUTPUTS
+
+    def share(found: Evaluation, precision: Precision, *, are_choices: bool) -> float:
+        choice = choose_golden(args[0], {"it": (precision, found)}, args[1], are_choices=are_choices)
+        return choice.tolerance["it"].max_changed
+
+    assert share(clear, STATIC, are_choices=False) == 0
+    assert share(dense, Precision.FLOAT32, are_choices=False) == 0
+    assert 0 < share(dense, STATIC, are_choices=False) < share(dense, STATIC, are_choices=True) < 0.5
+    assert 0 < share(dense, Precision.FLOAT32, are_choices=True) < share(dense, STATIC, are_choices=True)

@@ -137,3 +137,16 @@ def test_golden_data_that_does_not_fit_is_refused_with_every_fault() -> None:
 def test_golden_inputs_of_another_number_or_size_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(SelfTestError, match="do not fit"):
         pick(golden() | {"input.image": np.zeros(shape, np.float32)})
+
+
+def test_a_share_of_the_elements_may_change_and_zeros_on_both_sides_do_not_thin_it() -> None:
+    expected = np.zeros((2, 50), np.float32)
+    expected[:, :5] = 7.0
+    actual = expected.copy()
+    actual[0, :2] = 0.0
+    loose = Tolerance(max_abs_error=0.1, min_top1_agreement=0.0, max_changed=0.2)
+
+    assert judge({"out": expected}, {"out": actual}, loose).worst_abs_error == 7.0
+    actual[0, 2] = np.nan
+    with pytest.raises(SelfTestError, match="does not answer"):
+        judge({"out": expected}, {"out": actual}, loose)
