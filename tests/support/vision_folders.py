@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -115,3 +116,20 @@ def write_masks(folder: Path, pictures: Sequence[Shapes]) -> Path:
 def pictures_of(count: int, first: int = 0, **size: int) -> list[Shapes]:
     """Pictures that nothing was taught on."""
     return [draw(first + number, **size) for number in range(count)]
+
+
+def write_example(folder: Path) -> None:
+    """What ``docs/how-to/pack-a-detector.md`` works with."""
+    from tests.support.vision_models import write_anchors
+
+    photos = pictures_of(150, 20_000, height=60, width=84)
+    write_coco(folder / "evaluation", photos)
+    write_masks(folder / "masks", photos)
+    write_images(folder / "calibration", pictures_of(100, 30_000, height=60, width=84))
+    write_labels(folder / "labels.txt")
+    write_labels(folder / "segments.txt", ("nothing", *LABELS))
+    write_anchors(folder / "anchors.csv")
+
+
+if __name__ == "__main__":
+    write_example(Path(sys.argv[1]))
