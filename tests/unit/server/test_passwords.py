@@ -16,8 +16,12 @@ def test_the_hash_has_mosquittos_form() -> None:
     assert len(kept.split("$")[4]) == 88
 
 
+# HMAC fills a short key with zeros (RFC 2104, section 2), so to PBKDF2 a password with a zero at its end is the one without.
+WITHOUT_ZEROS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40)
+
+
 @settings(max_examples=25)
-@given(password=st.text(max_size=40), other=st.text(max_size=40))
+@given(password=WITHOUT_ZEROS, other=WITHOUT_ZEROS)
 def test_only_the_password_itself_belongs_to_its_hash(password: str, other: str) -> None:
     kept = hash_password(password, SALT)
     assert is_password(password, kept)
