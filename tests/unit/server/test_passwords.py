@@ -16,7 +16,7 @@ def test_the_hash_has_mosquittos_form() -> None:
     assert len(kept.split("$")[4]) == 88
 
 
-# HMAC fills a short key with zeros (RFC 2104, section 2), so to PBKDF2 a password with a zero at its end is the one without.
+# HMAC fills a short key with zeros (RFC 2104, section 2): to PBKDF2 a password with zeros at its end is without them.
 WITHOUT_ZEROS = st.text(st.characters(exclude_characters="\0", codec="utf-8"), max_size=40)
 
 
