@@ -71,6 +71,8 @@ class LoadedModel:
         Raises:
             RuntimeLoadError: LiteRT fails while it runs.
         """
+        if not self._inputs:
+            raise RuntimeLoadError("the model has no input")
         stored = [
             (border.index, border.store(values).reshape((len(values), *border.shape)))
             for border, values in zip(self._inputs, inputs, strict=True)

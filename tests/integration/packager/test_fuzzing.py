@@ -5,13 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.errors import LitefleetError
+from packager.probe import probe
 from packager.runtime.verify import verify
 from tests.fuzz.campaign import run_campaign
 from tests.fuzz.targets import PROJECT, bundle, case, models, run_inspect, run_project
+from tests.support.packager_models import changed_model
 
 CASES = 80
 MEMORY_MOST_BYTES = 1 << 30
@@ -65,6 +68,14 @@ def test_a_spoiled_model_is_refused_by_the_command_without_a_traceback(tmp_path:
         assert done.returncode == 1
         assert done.stderr.startswith("error: model.tflite cannot be used: it is damaged: ")
         assert done.stderr.count("\n") == 1
+
+
+def test_a_model_without_inputs_is_refused() -> None:
+    def remove(model: Any) -> None:
+        model.subgraphs[0].inputs = []
+        model.signatureDefs[0].inputs = []
+
+    assert probe(changed_model(remove)).refused
 
 
 def test_a_file_that_says_too_much_is_refused_before_it_is_read() -> None:
