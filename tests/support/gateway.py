@@ -98,5 +98,9 @@ def a_gateway(run_dir: Path, **settings: object) -> Iterator[RunningGateway]:
                 assert time.monotonic() < ends, "the gateway does not start"
                 time.sleep(0.02)
             yield RunningGateway(process, port, log)
+            if process.poll() is None:
+                assert process.stdin is not None
+                process.stdin.close()
+                assert process.wait(WAIT_S) == 0
         finally:
             process.kill()
