@@ -13,7 +13,7 @@ from contract.probing import Cause
 from edge_agent.inference.board import Facts
 from edge_agent.inference.engine import ExternalDelegate
 from edge_agent.inference.probe_protocol import WRONG_ANSWER, At, Outcome, ProbeJob
-from edge_agent.inference.runtime_needs import suggest_wheel
+from edge_agent.inference.runtime_needs import suggest_other, suggest_wheel
 
 _QUOTED_CHARS = 400
 
@@ -93,10 +93,10 @@ _RUNTIME_REMEDIES = {
     Cause.NO_DEVICE: "a runtime needs no device: reinstall it: {wheel}",
     Cause.NO_PERMISSION: "give the agent's user read access to the Python environment",
     Cause.RUNTIME_TOO_OLD: "pip install 'numpy<2', or a runtime that takes numpy 2: {wheel}",
-    Cause.ABI_CRASH: "install another version of the runtime: {wheel}",
-    Cause.WRONG_ANSWER: "install another version of the runtime: this one answers wrongly on this processor: {wheel}",
-    Cause.HANG: "install another version of the runtime, or give the board less to do: {wheel}",
-    Cause.REFUSED: "install another version of the runtime: {wheel}",
+    Cause.ABI_CRASH: "install another version of the runtime: {other}",
+    Cause.WRONG_ANSWER: "install another version of the runtime, this one answers wrongly here: {other}",
+    Cause.HANG: "install another version of the runtime, or give the board less to do: {other}",
+    Cause.REFUSED: "install another version of the runtime: {other}",
 }
 _DELEGATE_REMEDIES = {
     Cause.LIBRARY_MISSING: "install the library, or name its path in [[delegates]] library of agent.toml",
@@ -143,7 +143,11 @@ def remedy_for(cause: Cause, delegate: ExternalDelegate | None, facts: Facts) ->
         text = _RUNTIME_REMEDIES[cause]
     else:
         text = (_EDGETPU_REMEDIES if delegate.is_edgetpu else {}).get(cause, _DELEGATE_REMEDIES[cause])
-    words = {"{wheel}": suggest_wheel(facts), "{arch}": facts.arch or "this processor"}
+    words = {
+        "{wheel}": suggest_wheel(facts),
+        "{other}": suggest_other(facts),
+        "{arch}": facts.arch or "this processor",
+    }
     for word, meaning in {**words, "{glibc}": facts.glibc or "of this system"}.items():
         text = text.replace(word, meaning)
     return text

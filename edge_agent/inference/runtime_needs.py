@@ -49,7 +49,7 @@ class Need:
 
 
 NEEDS: tuple[Need, ...] = (
-    # readelf -V on the wheels of 2.1.0 (aarch64), 2.1.3, 2.1.6, 2.3.0 (aarch64) and 2.3.0 (x86_64); all tagged 2.27.
+    # readelf -V on the wheels of 2.1.0 to 2.1.3, 2.1.6, 2.3.0 (aarch64) and 2.3.0 (x86_64); all tagged 2.27.
     Need(
         "ai-edge-litert",
         minimum="2.1.1",
@@ -132,3 +132,12 @@ def suggest_wheel(facts: Facts) -> str:
         f"no published runtime fits {facts.arch or 'this processor'} with Python {facts.python}; "
         "take an operating system with Python 3.11 and glibc 2.34 or newer, 64-bit where the board can"
     )
+
+
+def suggest_other(facts: Facts) -> str:
+    """The same, for a board whose installed runtime is the trouble: another version of it."""
+    wheel, installed = suggest_wheel(facts), facts.runtime("ai-edge-litert")
+    open_range = "ai-edge-litert>=2.1.3"
+    if installed is None or open_range not in wheel:
+        return wheel
+    return wheel.replace(open_range, f"{open_range},!={installed.version}")

@@ -13,6 +13,9 @@ from tests.support.tools import require
 
 PROFILE = "raspberry-pi-4"
 PATIENCE_S = 240.0
+pytestmark = pytest.mark.timeout(
+    900
+)  # three emulated boards prove their runtimes before the first test begins
 BOARDS = {"litert": RIGHT, "tflite": OLD, "liar": WRONG}
 
 
@@ -44,10 +47,9 @@ def test_a_release_passes_its_golden_self_test_and_answers(fleet: RealFleet, dev
     assert fleet.device(device)["models"]["digits"]["version"] == "1.0.0"
 
 
-def test_a_runtime_that_answers_wrongly_is_caught_by_the_self_test_and_nothing_is_switched(
-    fleet: RealFleet,
-) -> None:
+def test_a_runtime_whose_xnnpack_answers_wrongly_serves_on_its_own_kernels(fleet: RealFleet) -> None:
     row = deployment(fleet, "liar")
-    assert (row["state"], row["reason"]) == ("failed", "self-test"), (row, fleet.agents["liar"].log)
-    assert "golden" in row["detail"]
-    assert fleet.agents["liar"].is_running
+    assert row["state"] == "succeeded", (row, fleet.agents["liar"].log)
+    delegate = fleet.device("liar")["models"]["digits"]["delegate"]
+    assert (delegate["requested"], delegate["actual"]) == ("xnnpack", "none")
+    assert delegate["reason"].startswith("wrong-answer")

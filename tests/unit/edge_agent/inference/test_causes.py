@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from contract.probing import Cause
-from edge_agent.inference.board import Accelerator, Facts
+from edge_agent.inference.board import Accelerator, Facts, InstalledRuntime
 from edge_agent.inference.causes import judge, remedy_for
 from edge_agent.inference.engine import ExternalDelegate
 from edge_agent.inference.probe_protocol import At, Failed, Outcome, Passed, ProbeJob
@@ -99,7 +99,7 @@ def test_an_ending_without_words_still_says_where_it_was() -> None:
 def test_every_cause_has_its_remedy(cause: Cause, delegate: ExternalDelegate | None) -> None:
     text = remedy_for(cause, delegate, READY)
     assert len(text) > 20
-    assert not re.search(r"\{(wheel|arch|glibc)\}", text)
+    assert not re.search(r"\{(wheel|other|arch|glibc)\}", text)
 
 
 def test_the_edge_tpus_remedies_name_rule_group_and_package() -> None:
@@ -113,3 +113,14 @@ def test_every_cause_is_documented() -> None:
     page = Path(__file__).parents[4] / "docs" / "reference" / "delegates.md"
     section = page.read_text(encoding="utf-8").partition("## Causes")[2].partition("\n## ")[0]
     assert re.findall(r"^\| `([a-z-]+)` \|", section, re.MULTILINE) == [cause.value for cause in Cause]
+
+
+def test_a_runtime_that_is_the_trouble_is_replaced_by_another_version() -> None:
+    board = Facts(
+        arch="aarch64",
+        python="3.11.2",
+        glibc="2.36",
+        runtimes=(InstalledRuntime(name="ai-edge-litert", version="2.1.6"),),
+    )
+    assert "'ai-edge-litert>=2.1.3,!=2.1.6'" in remedy_for(Cause.WRONG_ANSWER, None, board)
+    assert "!=" not in remedy_for(Cause.WRONG_ANSWER, None, Facts(arch="aarch64", python="3.11.2"))
