@@ -12,6 +12,8 @@ import pytest
 from tests.support.emulated import Emulated
 from tests.support.packager_builders import DIGITS, digits_task
 
+pytestmark = pytest.mark.timeout(600)  # emulated, and the first test makes the userland
+
 _CODE = """
 import json, pathlib, platform, sys
 import numpy as np

@@ -11,6 +11,8 @@ from tests.support.e2e_fleet import Board, RealFleet, pack, real_fleet
 from tests.support.emulated import OLD, RIGHT, WRONG, Emulated
 from tests.support.tools import require
 
+pytestmark = pytest.mark.timeout(900)  # emulated, and the first test makes the userland
+
 PROFILE = "raspberry-pi-4"
 PATIENCE_S = 240.0
 pytestmark = pytest.mark.timeout(

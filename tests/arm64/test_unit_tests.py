@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.support.emulated import Emulated
+
+pytestmark = pytest.mark.timeout(1800)  # emulated, and the first test makes the userland
 
 TIMEOUT_S = 1500.0
 FEWEST = 1_300
