@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,9 +16,19 @@ pytestmark = pytest.mark.timeout(900)  # emulated, and the first test makes the 
 
 PROFILE = "raspberry-pi-4"
 PATIENCE_S = 240.0
-pytestmark = pytest.mark.timeout(
-    900
-)  # three emulated boards prove their runtimes before the first test begins
+DOCTOR = ("-c", "from edge_agent.cli import main; main()", "doctor")
+_SELF_TEST = """
+import pathlib, sys
+from contract.errors import SelfTestError
+from edge_agent.inference.model import LoadedModel
+from edge_agent.inference.runtime import find_runtime
+from edge_agent.inference.slot import load_slot
+try:
+    LoadedModel(load_slot(pathlib.Path(sys.argv[1])), find_runtime(), 1).self_test()
+    print("passed")
+except SelfTestError as error:
+    print("refused:", error)
+"""
 BOARDS = {"litert": RIGHT, "tflite": OLD, "liar": WRONG}
 
 
@@ -49,9 +60,32 @@ def test_a_release_passes_its_golden_self_test_and_answers(fleet: RealFleet, dev
     assert fleet.device(device)["models"]["digits"]["version"] == "1.0.0"
 
 
-def test_a_runtime_whose_xnnpack_answers_wrongly_serves_on_its_own_kernels(fleet: RealFleet) -> None:
+def test_a_runtime_that_answers_wrongly_with_xnnpack_is_found_out_before_any_model_comes(
+    emulated: Emulated,
+) -> None:
+    done = emulated.run(*DOCTOR, "--json", runtime=WRONG, timeout_s=PATIENCE_S)
+    assert done.returncode == 0, done.stderr
+    plain, delegated = json.loads(done.stdout)["verdicts"]
+    assert "cause" not in plain
+    assert (delegated["version"], delegated["delegate"]) == ("2.1.6", "xnnpack")
+    assert delegated["cause"] == "wrong-answer"
+
+
+def test_such_a_board_works_with_the_kernels_that_answer_right_and_says_so(fleet: RealFleet) -> None:
     row = deployment(fleet, "liar")
     assert row["state"] == "succeeded", (row, fleet.agents["liar"].log)
     delegate = fleet.device("liar")["models"]["digits"]["delegate"]
     assert (delegate["requested"], delegate["actual"]) == ("xnnpack", "none")
     assert delegate["reason"].startswith("wrong-answer")
+
+
+def test_without_that_proof_the_golden_self_test_refuses_the_release(
+    fleet: RealFleet, emulated: Emulated
+) -> None:
+    (manifest,) = fleet.home("liar").glob("state/**/manifest.json")
+    right, wrong = (
+        emulated.run("-c", _SELF_TEST, str(manifest.parent), runtime=runtime, timeout_s=PATIENCE_S)
+        for runtime in (RIGHT, WRONG)
+    )
+    assert right.stdout.strip() == "passed", right.stderr
+    assert wrong.stdout.startswith("refused: the model does not answer its golden inputs"), wrong.stderr
