@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,16 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from packager.sources.environment import prepare
+from packager.sources.keras import keras_converter
+from packager.sources.onnx import onnx_converter
+from packager.sources.torch import torch_converter
+from tests.support.packager_conversion import Ear
 from tests.support.packager_models import digits_model
+
+_KINDS = {"keras": keras_converter(".keras"), "onnx": onnx_converter(), "torch": torch_converter()}
+_MAKER = Path(__file__).parent / "make_sources.py"
+_TIMEOUT_S = 1200.0
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +56,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "weights.npz"
     np.savez(path, **found)
     return path
+
+
+@pytest.fixture(scope="session")
+def sources(cache: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every framework's files, each made in its converter's environment."""
+    folder = tmp_path_factory.mktemp("sources")
+    for kind, converter in _KINDS.items():
+        started, ear = time.monotonic(), Ear()
+        toolchain = prepare(converter, ear.tell)
+        sys.stdout.write(f"\n{converter.title}: {ear.lines[-1:]} {time.monotonic() - started:.0f} s\n")
+        command = [str(toolchain.python), *toolchain.flags, str(_MAKER), kind, str(weights), str(folder)]
+        subprocess.run(command, check=True, timeout=_TIMEOUT_S)
+    return folder

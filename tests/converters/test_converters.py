@@ -18,17 +18,10 @@ import pytest
 
 from contract.bundle import BundleReader
 from contract.tensor import Layout
-from packager.sources.environment import prepare
-from packager.sources.keras import keras_converter
-from packager.sources.onnx import onnx_converter
-from packager.sources.torch import torch_converter
 from tests.support.packager_builders import DIGITS
-from tests.support.packager_conversion import Ear
 
 pytestmark = [pytest.mark.converters, pytest.mark.timeout(3600)]
 
-KINDS = {"keras": keras_converter(".keras"), "onnx": onnx_converter(), "torch": torch_converter()}
-MAKER = Path(__file__).parent / "make_sources.py"
 COMMAND = [sys.executable, "-m", "packager.cli"]
 PROFILES = ("generic-x86-64", "raspberry-pi-4")
 TIMEOUT_S = 1200.0
@@ -39,19 +32,6 @@ SOURCES = [
     ("onnx", "digits.onnx", "channels first"),
     ("torch", "digits.pt2", "channels first"),
 ]
-
-
-@pytest.fixture(scope="session")
-def sources(cache: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every framework's files, each made in its converter's environment."""
-    folder = tmp_path_factory.mktemp("sources")
-    for kind, converter in KINDS.items():
-        started, ear = time.monotonic(), Ear()
-        toolchain = prepare(converter, ear.tell)
-        sys.stdout.write(f"\n{converter.title}: {ear.lines[-1:]} {time.monotonic() - started:.0f} s\n")
-        command = [str(toolchain.python), *toolchain.flags, str(MAKER), kind, str(weights), str(folder)]
-        subprocess.run(command, check=True, timeout=TIMEOUT_S)
-    return folder
 
 
 def run_pack(model: Path, output: Path) -> subprocess.CompletedProcess[str]:
