@@ -51,7 +51,7 @@ def cases(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Case]
 
 
 def _classifiers(sources: Path, half: Path) -> list[Case]:
-    options = [
+    options: list[str | Path] = [
         *("--evaluation", DIGITS / "evaluation", "--calibration", DIGITS / "calibration"),
         *("--labels", DIGITS / "labels.txt"),
     ]
@@ -75,7 +75,13 @@ def _of_pictures(folder: Path) -> list[Case]:
     shared += ["--max-drop", "0.05"]
     detector: list[str | Path] = ["--task", "detection", "--evaluation", folder / "evaluation"]
     detector += ["--labels", folder / "labels.txt"]
-    for option in ("boxes=boxes", "scores=scores", f"anchors={folder / 'anchors.csv'}", "sigmoid=false", "min_score=0.05"):
+    for option in (
+        "boxes=boxes",
+        "scores=scores",
+        f"anchors={folder / 'anchors.csv'}",
+        "sigmoid=false",
+        "min_score=0.05",
+    ):
         detector += ["--task-option", option]
     segmenter: list[str | Path] = ["--task", "segmentation", "--evaluation", folder / "masks"]
     segmenter += ["--labels", folder / "segments.txt"]
@@ -102,7 +108,14 @@ def _of_numbers(folder: Path) -> list[Case]:
             "table to a class",
             tasks / "machine.tflite",
             [
-                *("--task", "tabular-classification", "--task-option", features, "--task-option", "target=state"),
+                *(
+                    "--task",
+                    "tabular-classification",
+                    "--task-option",
+                    features,
+                    "--task-option",
+                    "target=state",
+                ),
                 *("--labels", folder / "states.txt", "--evaluation", folder / "machine-evaluation.csv"),
                 *("--calibration", folder / "machine-calibration.csv"),
             ],
@@ -112,7 +125,12 @@ def _of_numbers(folder: Path) -> list[Case]:
             tasks / "pump.tflite",
             [
                 *("--task", "regression", "--task-option", "target=power"),
-                *("--evaluation", folder / "pump-evaluation.csv", "--calibration", folder / "pump-calibration.csv"),
+                *(
+                    "--evaluation",
+                    folder / "pump-evaluation.csv",
+                    "--calibration",
+                    folder / "pump-calibration.csv",
+                ),
             ],
         ),
     ]
@@ -129,7 +147,16 @@ def test_every_kind_of_model_gets_a_bundle_for_every_profile(cases: Sequence[Cas
         started = time.monotonic()
         done = subprocess.run(
             [
-                *(sys.executable, "-m", "packager.cli", "pack", case.model, *profiles, *case.options, "--json"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "packager.cli",
+                    "pack",
+                    case.model,
+                    *profiles,
+                    *case.options,
+                    "--json",
+                ),
                 *("--name", "model", "--version", "1.0.0", "--output", output, "--no-cache"),
             ],
             capture_output=True,
@@ -153,5 +180,9 @@ def _row(case: Case, found: dict[str, Any], seconds: float) -> str:
     }
     floating = found["float"]
     cells = [case.kind, f"{floating['size_bytes']:,}", found["metric"], f"{floating['value']:.4f}"]
-    cells += [", ".join(shipped[name] for name in sorted(shipped)), str(len(found["bundles"])), f"{seconds:.0f}"]
+    cells += [
+        ", ".join(shipped[name] for name in sorted(shipped)),
+        str(len(found["bundles"])),
+        f"{seconds:.0f}",
+    ]
     return f"| {' | '.join(cells)} |"
