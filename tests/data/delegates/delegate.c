@@ -3,6 +3,7 @@
 
    -DWORKS     claims every float ADD and computes it
    -DWRONG     the same, and computes it wrongly
+   -DNAN       the same, and answers not a number
    -DIDLE      loads and claims nothing
    -DREFUSES   refuses, with an empty text
    -DSPEAKS    refuses, and says why: the value of the option "device"
@@ -85,6 +86,8 @@ enum { OK = 0, ERROR = 1, ADD = 0, FLOAT32 = 1 };
 
 #ifdef WRONG
 #define SIGN -
+#elif defined(NAN)
+#define SIGN * (0.0f / 0.0f) +
 #else
 #define SIGN +
 #endif

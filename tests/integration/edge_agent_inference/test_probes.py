@@ -12,7 +12,8 @@ from contract.probing import Cause, Verdict
 from edge_agent.inference.board import Accelerator
 from edge_agent.inference.engine import ExternalDelegate
 from edge_agent.inference.facts import read_facts
-from edge_agent.inference.probe_protocol import At, Outcome, Passed, ProbeJob
+from edge_agent.inference.probe import probe as run_probe
+from edge_agent.inference.probe_protocol import At, Failed, Line, Outcome, Passed, ProbeJob, Stage
 from edge_agent.inference.prober import Prober
 from edge_agent.inference.resolver import Resolution, Wishes, resolve
 from edge_agent.inference.survey import CACHE_FILE, take_survey
@@ -206,3 +207,26 @@ def test_a_board_that_can_run_nothing_looks_again_each_time(tmp_path: Path) -> N
 
 def test_a_disk_that_cannot_be_written_costs_only_the_memory(tmp_path: Path, fine: Outcome) -> None:
     assert survey(Scripted(fine), tmp_path / "missing").runtime is not None
+
+
+def test_a_probe_names_each_stage_before_it_begins() -> None:
+    said: list[Line] = []
+    job = ProbeJob(runtime=LITERT, delegate=a_delegate("WORKS"), has_xnnpack=False)
+    last = run_probe(job, said.append)
+    stages = [line.at for line in said if isinstance(line, Stage)]
+    assert stages == [At.IMPORTING, At.LOADING, At.BUILDING, At.RUNNING, At.COMPARING]
+    assert isinstance(last, Passed)
+    assert last.nodes_delegated == 1
+
+
+def test_a_probe_tells_what_was_raised_and_what_was_wrong() -> None:
+    refused = run_probe(ProbeJob(runtime=LITERT, delegate=a_delegate("REFUSES")), lambda _: None)
+    wrong = run_probe(ProbeJob(runtime=LITERT, delegate=a_delegate("WRONG")), lambda _: None)
+    assert isinstance(refused, Failed)
+    assert isinstance(wrong, Failed)
+    assert (refused.error, wrong.error) == ("ValueError", "WrongAnswer")
+
+
+def test_a_delegate_that_answers_not_a_number_is_wrong() -> None:
+    nan = run_probe(ProbeJob(runtime=LITERT, delegate=a_delegate("NAN")), lambda _: None)
+    assert nan == Failed(error="WrongAnswer", text="an output is not a number")
