@@ -120,7 +120,7 @@ class Story:
 
     def _pack_collapsed(self, baseline: Path) -> str:
         message = self.processes.run(self._pack_arguments("1.2.0", baseline), accepted=(1,))
-        left = sorted((self.folder / "bundles").glob(f"{MODEL}-1.2.0*"))
+        left = sorted((self.folder / "bundles").glob(f"{MODEL}-1.2.0*.bundle"))
         if left:
             raise DemoError(f"packing 1.2.0 left {left[0]} behind")
         return message.strip().splitlines()[-1].removeprefix("error: ")
