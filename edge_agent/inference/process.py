@@ -16,10 +16,12 @@ from dataclasses import dataclass
 
 from contract.errors import RuntimeLoadError
 from edge_agent.inference import control
+from edge_agent.inference.worker import GENTLY
 
 _OUTPUT_KEPT_BYTES = 8192
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1"}
-"""Workers do no linear algebra in numpy; without this its BLAS reserves memory for every core at import."""
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
+"""Workers do no linear algebra in numpy; without this its BLAS reserves memory for every core at import. One heap for
+all threads, because the one that imports gently ends soon."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,12 @@ class WorkerProcess:
         output: Pipe with its standard output and error, non-blocking.
     """
 
-    def __init__(self, start: control.Start) -> None:
+    def __init__(self, start: control.Start, *, is_gentle: bool = False) -> None:
         """Start it.
+
+        Args:
+            start: What it is to serve.
+            is_gentle: Whether it leaves the processor to others while it imports.
 
         Raises:
             RuntimeLoadError: The system has no process, memory or descriptor to spare.
@@ -61,7 +67,7 @@ class WorkerProcess:
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
         try:
             with theirs:
-                self._process = _spawn(theirs, start)
+                self._process = _spawn(theirs, start, is_gentle=is_gentle)
         except OSError as error:
             self.channel.close()
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
@@ -125,12 +131,13 @@ class WorkerProcess:
         return Ending(code, "", output)
 
 
-def _spawn(theirs: socket.socket, start: control.Start) -> subprocess.Popen[bytes]:
+def _spawn(theirs: socket.socket, start: control.Start, *, is_gentle: bool) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
             "edge_agent.inference.worker",
+            *((GENTLY,) if is_gentle else ()),
             str(theirs.fileno()),
             control.encode_control(start).decode(),
         ],

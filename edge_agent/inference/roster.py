@@ -79,7 +79,9 @@ class Roster:
                     threads=spec.threads,
                     socket_path=str(path),
                     engine=spec.engine,
-                )
+                ),
+                is_gentle=role is Role.CANDIDATE
+                and any(other.role is Role.ACTIVE for other in self._workers.values()),
             )
             worker = Worker(next(self._keys), spec, process, path, role)
             self._workers[worker.key] = worker

@@ -1,186 +1,69 @@
-"""The worker process: one model version on one interpreter, run as ``python -m edge_agent.inference.worker``.
+"""The way into a worker process, run as ``python -m edge_agent.inference.worker``: imports what serving needs, leanly.
 
-Guarantees: one thread owns the interpreter, so requests are served one after the other; the end of the control
-channel ends the process, so it never outlives the agent; expected failures are told before it ends. A native crash
-ends this process and nothing else.
+Guarantees: a worker that starts beside one that answers requests leaves the processor to it while it imports, which is
+most of what a start costs; it serves with the priority that it was started with. Serves nothing itself.
 """
 
 from __future__ import annotations
 
+import _thread
+import importlib
 import os
-import select
 import signal
-import socket
 import sys
-import time
-from pathlib import Path
 
-from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, StorageError
-from edge_agent.inference import control, protocol
-from edge_agent.inference.clients import MAX_CLIENTS, Clients
-from edge_agent.inference.counts import Counts
-from edge_agent.inference.memory import release_free_memory
-from edge_agent.inference.model import LoadedModel
-from edge_agent.inference.runtime import Runtime, find_runtime
-from edge_agent.inference.slot import load_slot
-
-_SOCKET_UMASK = 0o117
-"""Owner and group may connect: the run folder's group is who may ask."""
+GENTLY = "--gently"
+"""First argument of a worker that starts beside one that answers requests."""
+_GENTLE_NICE = 10
+"""A tenth of the processor's time while others want it, all of it otherwise (sched(7), "The nice value")."""
+_UNWANTED = "typing_extensions"
+"""msgspec takes its type hints from here where it can and from ``typing`` where not: 1.8 MB of a worker (private dirty
+pages; own measurement, msgspec 0.20, Python 3.11). Who comes after msgspec finds it as ever."""
 
 
-class Worker:
-    """The loop that serves a model until the pool says otherwise."""
-
-    def __init__(self, channel: socket.socket, listener: socket.socket, model: LoadedModel) -> None:
-        self._channel = channel
-        self._listener = listener
-        self._model = model
-        self._counts = Counts()
-        self._poll = select.epoll()
-        self._poll.register(channel, select.EPOLLIN)
-        self._clients = Clients(model, listener, self._poll, self._counts)
-        self._drain_ends: float | None = None
-        self._has_ended = False
-        self._is_busy = False
-        self._may_spin = protocol.may_spin(len(os.sched_getaffinity(0)))
-
-    def run(self) -> None:
-        """Serve until the control channel ends, or a drain is over."""
-        listener, channel = self._listener.fileno(), self._channel.fileno()
-        try:
-            while not self._is_over():
-                for descriptor, _ in self._wait():
-                    if descriptor == channel:
-                        self._obey()
-                    elif descriptor == listener:
-                        self._clients.accept()
-                    else:
-                        self._clients.serve(descriptor)
-        finally:
-            self._clients.close()
-            self._poll.close()
-
-    def _is_over(self) -> bool:
-        if self._drain_ends is not None and (not len(self._clients) or time.monotonic() >= self._drain_ends):
-            self._tell(self._counts.take_window())
-            return True
-        return self._has_ended
-
-    def _wait(self) -> list[tuple[int, int]]:
-        """Wait for something to do; awake for a moment where requests follow each other closely.
-
-        Sleeping and waking up costs more than a small model's whole inference. The moment is short, and a client
-        that takes its time, as a camera does, costs it once.
-        """
-        if self._is_busy:
-            ends = time.perf_counter() + protocol.SPIN_S
-            while time.perf_counter() < ends:
-                events = self._poll.poll(0)
-                if events:
-                    return events
-                os.sched_yield()  # the client may be waiting for this very core
-        began = time.perf_counter()
-        left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
-        events = self._poll.poll(left_s)
-        self._is_busy = self._may_spin and time.perf_counter() - began < protocol.SPIN_S
-        return events
-
-    def _obey(self) -> None:
-        try:
-            record = self._channel.recv(control.RECORD_MAX_BYTES)
-        except ConnectionError:
-            record = b""
-        if not record:
-            self._has_ended = True
-            return
-        order = control.parse_to_worker(record)
-        if isinstance(order, control.TakeWindow):
-            self._tell(self._counts.take_window())
-        elif isinstance(order, control.SelfTest):
-            self._tell(_self_test(self._model))
-        else:
-            self._clients.drain()
-            self._drain_ends = time.monotonic() + order.grace_s
-
-    def _tell(self, message: control.FromWorker) -> None:
-        self._has_ended |= not _send(self._channel, message)
-
-
-def _self_test(model: LoadedModel) -> control.FromWorker:
+def import_msgspec() -> None:
+    """Import msgspec without what it can do without; nothing when it is imported already."""
+    if "msgspec" in sys.modules or _UNWANTED in sys.modules:
+        return
+    sys.modules[_UNWANTED] = None  # type: ignore[assignment]  # the import system's own way to say "not there"
     try:
-        return control.SelfTested(report=model.self_test())
-    except LitefleetError as error:
-        return control.failed_of(error)
-
-
-def _send(channel: socket.socket, message: control.FromWorker) -> bool:
-    """Tell the pool; False when it is gone."""
-    try:
-        channel.send(control.encode_control(message))
-    except ConnectionError:
-        return False
-    return True
-
-
-def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
-    slot = load_slot(Path(start.slot_dir))
-    found, asked = (slot.manifest.model, slot.manifest.version), (start.model, start.version)
-    if found != asked:
-        raise ManifestError(f"the slot holds {' '.join(found)}, not {' '.join(asked)}")
-    try:
-        return LoadedModel(slot, runtime, start.threads, start.engine)
-    except RuntimeLoadError as error:
-        if slot.fallback is None:
-            raise
-        model = LoadedModel(slot.on_fallback(), runtime, start.threads, start.engine)
-        model.graph.note_fallback(slot.variant.delegate, error.summary())
-        return model
-
-
-def _listen(path: str) -> socket.socket:
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    before = os.umask(_SOCKET_UMASK)
-    try:
-        listener.bind(path)
-        listener.listen(MAX_CLIENTS)
-    except OSError as error:
-        listener.close()
-        raise StorageError(f"cannot listen at {path}: {error}") from error
+        importlib.import_module("msgspec")
     finally:
-        os.umask(before)
-    return listener
+        del sys.modules[_UNWANTED]
+
+
+def import_gently(start: str) -> None:
+    """Import what serving needs in a thread of low priority: a priority given away is not given back."""
+    is_done = _thread.allocate_lock()
+    is_done.acquire()
+
+    def work() -> None:
+        try:
+            os.setpriority(os.PRIO_PROCESS, 0, max(_GENTLE_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+            importlib.import_module("edge_agent.inference.serving").import_runtime_of(start)
+        finally:
+            is_done.release()
+
+    _thread.start_new_thread(work, ())
+    is_done.acquire()
 
 
 def main(arguments: list[str]) -> int:
     """Serve one model; the exit code is 0 after an orderly end, 1 when there is nothing to serve.
 
     Args:
-        arguments: Descriptor of the control channel, and a ``control.Start`` in JSON.
+        arguments: Perhaps ``GENTLY``; descriptor of the control channel, and a ``control.Start`` in JSON.
     """
     # A terminal's Ctrl-C and a service manager's stop reach every process of the agent. The main process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with socket.socket(fileno=int(arguments[0])) as channel:
-        start = control.parse_start(arguments[1])
-        try:
-            runtime = find_runtime(start.engine.runtime)
-            model = _load(start, runtime)
-            listener = _listen(start.socket_path)
-        except LitefleetError as error:
-            _send(channel, control.failed_of(error))
-            return 1
-        with listener:
-            ready = control.Ready(
-                variant=model.welcome.variant,
-                digest=model.digest,
-                runtime=runtime.name,
-                runtime_version=runtime.version,
-                delegate=model.graph.delegate,
-            )
-            release_free_memory()
-            if _send(channel, ready):
-                Worker(channel, listener, model).run()
-    return 0
+    import_msgspec()
+    if arguments[0] == GENTLY:
+        arguments = arguments[1:]
+        import_gently(arguments[1])
+    from edge_agent.inference.serving import serve
+
+    return serve(arguments)
 
 
 if __name__ == "__main__":

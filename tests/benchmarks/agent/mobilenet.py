@@ -1,0 +1,160 @@
+"""MobileNetV2 224 int8 through the SDK against a script that holds the same model: time of a request, and of a start.
+
+Both sides in alternating blocks of 50, one thread each; ``tests/support/mobilenet.py`` says what the model is.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from contract.tensor import DType, Layout, TensorSpec
+from edge_agent import connect
+from edge_agent.inference.pool import Pool
+from edge_agent.inference.runtime import find_runtime
+from tests.benchmarks.harness import Row, at_most, versions_of
+from tests.support.inference_slots import (
+    ROOT,
+    START_S,
+    VARIANT,
+    a_pool,
+    a_slot,
+    model_path_in,
+    npz_of,
+    serve,
+    short_folder,
+)
+from tests.support.mobilenet import CLASSES, SIDE, mobilenet
+
+BLOCKS = 12
+BLOCK_REQUESTS = 50
+STARTS = 5
+_SHAPE = (1, SIDE, SIDE, 3)
+
+_BARE_START = """
+import sys, time
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+interpreter = Interpreter(sys.argv[1], num_threads=1)
+interpreter.allocate_tensors()
+source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+interpreter.set_tensor(source, np.zeros((1, 224, 224, 3), np.int8))
+interpreter.invoke()
+interpreter.get_tensor(sink)
+print("answered", flush=True)
+"""
+
+
+def rows() -> list[Row]:
+    """Measure everything."""
+    with short_folder() as run_dir, tempfile.TemporaryDirectory() as folder, a_pool(run_dir) as (pool, _):
+        ready = _slot(Path(folder) / "ready", DType.INT8)
+        real = _slot(Path(folder) / "real", DType.FLOAT32)
+        bare, stored = _bare(model_path_in(ready))
+        found = [_latency(pool, run_dir, ready, bare, stored, 1.05)]
+        pixels = ((stored.astype(np.float32)) / 127.5).astype(np.float32)
+        found.append(_latency(pool, run_dir, real, bare, pixels, None))
+        found.append(_start(pool, run_dir, ready, stored))
+    return found
+
+
+def _slot(folder: Path, dtype: DType) -> Path:
+    arrays = {
+        "input.t0": np.zeros((1, *_SHAPE[1:]), np.dtype(dtype.value)),
+        f"expected.{VARIANT}.out": np.zeros((1, CLASSES), np.float32),
+    }
+    content = mobilenet()
+    inputs = (TensorSpec(name="t0", shape=_SHAPE, dtype=dtype, layout=Layout.NHWC),)
+    outputs = (
+        TensorSpec(name=_output_name(content), shape=(1, CLASSES), dtype=DType.FLOAT32, layout=Layout.NC),
+    )
+    return a_slot(
+        folder,
+        content=content,
+        golden=npz_of(arrays),
+        inputs=inputs,
+        outputs=outputs,
+        preprocessing=None,
+        labels=(),
+    )
+
+
+def _output_name(content: bytes) -> str:
+    interpreter: Any = find_runtime().module.Interpreter(model_content=content)
+    return str(interpreter.get_output_details()[0]["name"])
+
+
+def _bare(path: Path) -> tuple[Callable[[], object], npt.NDArray[np.int8]]:
+    interpreter: Any = find_runtime().module.Interpreter(str(path), num_threads=1)
+    interpreter.allocate_tensors()
+    source, sink = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    stored = np.random.default_rng(3).integers(-128, 128, _SHAPE).astype(np.int8)
+
+    def infer() -> object:
+        interpreter.set_tensor(source, stored)
+        interpreter.invoke()
+        return interpreter.get_tensor(sink)
+
+    return infer, stored
+
+
+def _latency(
+    pool: Pool,
+    run_dir: Path,
+    slot: Path,
+    bare: Callable[[], object],
+    tensor: npt.NDArray[Any],
+    most: float | None,
+) -> Row:
+    serve(pool, slot=slot)
+    with connect(run_dir).model("digits", deadline_s=START_S) as model:
+        times: tuple[list[float], list[float]] = ([], [])
+        for block in range(2 * BLOCKS):
+            ask = (lambda: model.infer(tensor), bare)[block % 2]
+            ask()
+            for _ in range(BLOCK_REQUESTS):
+                began = time.perf_counter()
+                ask()
+                times[block % 2].append(time.perf_counter() - began)
+    asked, ran = statistics.median(times[0]), statistics.median(times[1])
+    return Row(
+        name=f"MobileNetV2 int8 through the SDK over bare, p50, {tensor.dtype} tensor",
+        value=asked / ran,
+        unit="ratio",
+        samples=len(times[0]),
+        goal=None if most is None else at_most(most),
+        versions=versions_of("ai-edge-litert", "numpy"),
+    )
+
+
+def _start(pool: Pool, run_dir: Path, slot: Path, stored: npt.NDArray[np.int8]) -> Row:
+    """From the order to start to the first answer, against a script from its start to its first answer."""
+    command = [sys.executable, "-c", _BARE_START, str(model_path_in(slot))]
+    ratios: list[float] = []
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+        bare_s = time.perf_counter() - began
+        began = time.perf_counter()
+        handle = serve(pool, slot=slot)
+        with connect(run_dir).model("digits", deadline_s=START_S) as model:
+            model.infer(stored)
+        ratios.append((time.perf_counter() - began) / bare_s)
+        pool.discard(handle)  # the next one starts alone, as the script does
+    return Row(
+        name="MobileNetV2 int8, start to first answer over bare",
+        value=statistics.median(ratios),
+        unit="ratio",
+        samples=STARTS,
+        goal=at_most(1.5),
+        versions=versions_of("ai-edge-litert", "numpy"),
+    )
