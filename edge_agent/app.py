@@ -208,6 +208,8 @@ class Agent:
     def _on_crash(self, crash: Crash) -> None:
         self._health.note_crash(crash)
         detail = f"{describe_crash(crash)}; restart {crash.restarts}"
+        if crash.rests_s:
+            detail += f" in {crash.rests_s:g} s, until then requests that cannot wait fail at once"
         self._send_event(EventKind.WORKER_CRASHED, detail, model=crash.model, version=crash.version)
         self._runner.refresh()
 

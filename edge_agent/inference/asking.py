@@ -6,6 +6,7 @@ Guarantees: an error names who has to do something about it. Reads the run folde
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from contract.errors import (
     error_of_code,
 )
 from edge_agent.inference import protocol
+from edge_agent.inference.breaker import left_of_rest_s
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.protocol import ScoredClass
 
@@ -137,6 +139,20 @@ def unavailable(run_dir: Path, name: str, error: WorkerGoneError) -> LitefleetEr
             remedy="roll it out to this device, or wait for it with wait_s",
         )
     return AgentUnavailableError(f"the worker of {name} cannot be reached: {error}", remedy="try again")
+
+
+def check_rest(path: Path, patience_s: float) -> None:
+    """Refuse to wait for a model whose worker died so often that it rests for longer than the caller waits.
+
+    Raises:
+        AgentUnavailableError: It does, and for how long.
+    """
+    left_s = left_of_rest_s(worker_of(path), time.monotonic())
+    if left_s > max(0.0, patience_s):
+        raise AgentUnavailableError(
+            f"the worker of {path.stem} died again and again, the agent lets it rest",
+            remedy=f"try again in {left_s:.1f} s; the agent's log says what it died of",
+        )
 
 
 def deadly(name: str) -> InferenceError:

@@ -29,6 +29,7 @@ from edge_agent.inference.asking import (
     MAX_DEATHS,
     Inference,
     What,
+    check_rest,
     deadly,
     inference_of,
     pauses_s,
@@ -183,6 +184,7 @@ class Model:
             try:
                 self._connection = Connection(self._path, max(left_s, least_s))
             except WorkerGoneError as error:
+                check_rest(self._path, left_s)
                 if left_s <= 0:
                     raise unavailable(self._run_dir, self.name, error) from error
             else:

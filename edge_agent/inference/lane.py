@@ -19,6 +19,7 @@ from edge_agent.inference.asking import (
     MAX_DEATHS,
     Inference,
     What,
+    check_rest,
     deadly,
     inference_of,
     pauses_s,
@@ -162,6 +163,7 @@ class Lane:
             try:
                 connection = await open_connection(self._path, max(ends, now + least_s))
             except WorkerGoneError as error:
+                check_rest(self._path, ends - now)
                 if now >= ends:
                     raise unavailable(self._run_dir, self.name, error) from error
             else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from contract.errors import LitefleetError, RuntimeLoadError, StorageError
 from edge_agent.inference import control
+from edge_agent.inference.breaker import rest_s
 from edge_agent.inference.process import Ending, WorkerProcess
 from edge_agent.inference.restarts import restart_pause_s, restarts_in_a_row, spec_of_restart
 from edge_agent.inference.roles import Role, Worker
@@ -281,6 +282,9 @@ class Roster:
         lived_s = 0.0 if worker.active_since is None else now - worker.active_since
         service.restarts = restarts_in_a_row(service.restarts, lived_s)
         service.restart_at = now + restart_pause_s(service.restarts)
+        rests_s = rest_s(service.restarts)
+        if rests_s:
+            self._rest(worker.spec.model, service.restart_at)
         return Crash(
             model=worker.spec.model,
             version=worker.spec.version,
@@ -288,7 +292,14 @@ class Roster:
             exit_code=ending.exit_code,
             restarts=service.restarts,
             detail="\n".join(part for part in (worker.last_words, ending.output) if part),
+            rests_s=rests_s,
         )
+
+    def _rest(self, model: str, until_s: float) -> None:
+        try:
+            self._folder.rest(model, until_s)
+        except StorageError as error:  # applications wait until their deadline, as before
+            _LOG.warning("%s rests, which applications cannot be told: %s", model, error.summary())
 
     def _tell(self, crash: Crash) -> None:
         _LOG.warning(

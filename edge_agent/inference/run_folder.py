@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from contract.errors import ConfigError, StorageError
+from edge_agent.inference.breaker import name_of_rest
 from edge_agent.inference.protocol import PID_FILE, SOCKET_PATH_MAX_BYTES, WORKER_FOLDER, socket_name
 
 _FOLDER_MODE = 0o750
@@ -81,10 +82,21 @@ class RunFolder:
         Raises:
             StorageError: The folder cannot be written.
         """
+        self._link(model, target.name)
+
+    def rest(self, model: str, until_s: float) -> None:
+        """Say under the model's name that no worker is to be waited for until a monotonic time.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        self._link(model, name_of_rest(until_s))
+
+    def _link(self, model: str, name: str) -> None:
         link = self._path / socket_name(model)
         draft = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
         try:
-            draft.symlink_to(Path(WORKER_FOLDER) / target.name)
+            draft.symlink_to(Path(WORKER_FOLDER) / name)
             draft.replace(link)
         except OSError as error:
             draft.unlink(missing_ok=True)

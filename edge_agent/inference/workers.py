@@ -74,6 +74,7 @@ class Crash:
         exit_code: When it exited, else None.
         restarts: Number of the restart that follows, counted since it last ran for a minute.
         detail: What it said and printed last.
+        rests_s: How long requests fail at once before that restart, seconds; 0 while they are better off waiting.
     """
 
     model: str
@@ -82,6 +83,7 @@ class Crash:
     exit_code: int | None
     restarts: int
     detail: str
+    rests_s: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,6 +171,29 @@ def test_a_worker_that_cannot_come_back_is_tried_again_and_again_until_it_can(
         path.write_bytes(content)
         with connect(run_dir).model("digits", wait_s=START_S) as model:
             assert model.infer(images_of(2)[0]).label == "2"
+
+
+def test_a_model_whose_worker_keeps_dying_is_not_waited_for_and_comes_back(
+    run_dir: Path, tmp_path: Path
+) -> None:
+    slot = a_slot(tmp_path / "slot")
+    path = model_path_in(slot)
+    content = path.read_bytes()
+    with a_pool(run_dir, LIMITS) as (pool, crashes):
+        serve(pool, slot=slot)
+        with connect(run_dir).model("digits", deadline_s=1.0) as model:
+            path.write_bytes(content[:-1] + b"\xff")
+            os.kill(pid_of(pool), signal.SIGKILL)
+            wait_until(lambda: any(crash.rests_s > 0 for crash in crashes), "the breaker")
+
+            began = time.monotonic()
+            with pytest.raises(AgentUnavailableError, match="died again and again") as caught:
+                model.infer(images_of(2)[0], deadline_s=0.5)
+            assert time.monotonic() - began < 0.5
+            assert "try again in" in caught.value.remedy
+
+            path.write_bytes(content)
+            assert model.infer(images_of(2)[0], deadline_s=START_S).label == "2"
 
 
 def test_a_restart_that_takes_too_long_is_killed_and_tried_again(run_dir: Path, tmp_path: Path) -> None:
