@@ -43,6 +43,7 @@ from edge_agent.link.mqtt import Broker, MqttConnection
 from edge_agent.link.mqtt import Message as MqttMessage
 from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
+from edge_agent.pipeline_process import PipelineProcess
 from edge_agent.source_processes import SourceProcesses
 from edge_agent.telemetry.fallbacks import FallbackWatch
 from edge_agent.telemetry.health import Health, describe_crash
@@ -123,8 +124,10 @@ class Agent:
         self._session = self._make_session(config, boot)
         self._sources = SourceProcesses(config.sources, config.device.run_dir)
         self._gateway = GatewayProcess(config.gateway, config.device.run_dir)
+        combined = config.combined()
+        self._pipelines = PipelineProcess(combined, config.device.run_dir)
         with contextlib.ExitStack() as undo:
-            self._pool = Pool(config.device.run_dir, self._on_crash)
+            self._pool = Pool(config.device.run_dir, self._on_crash, reserved=combined.names)
             undo.callback(self._pool.close)
             self._outbox = Outbox(state_dir / "outbox.sqlite", boot, config.telemetry.outbox_max_windows)
             undo.pop_all()
@@ -271,6 +274,7 @@ class Agent:
         if is_ready:
             self._sources.tick(now_s)
             self._gateway.tick(now_s)
+            self._pipelines.tick(now_s)
 
     def _deal_with(self, message: Message) -> None:
         if isinstance(message, Desired):
@@ -303,6 +307,7 @@ class Agent:
         """End every part, in the order in which they need each other."""
         self._sources.stop()
         self._gateway.stop()
+        self._pipelines.stop()
         self._runner.stop()
         with self._storage_may_fail():
             self._gather([*self._idle.take(self._health.drain()), *self._idle.flush()])
@@ -316,6 +321,7 @@ class Agent:
         self._outbox.close()
         self._sources.join()
         self._gateway.join()
+        self._pipelines.join()
 
     @contextlib.contextmanager
     def _storage_may_fail(self) -> Iterator[None]:

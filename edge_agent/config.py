@@ -20,11 +20,18 @@ from contract.identifiers import nearest, parse_device_id, parse_model, parse_pr
 from contract.topics import DEFAULT_PREFIX, Topics
 from edge_agent.gateway.settings import GatewaySettings, gateway_faults
 from edge_agent.loopback import is_loopback
+from edge_agent.pipelines.settings import (
+    CombinedSettings,
+    EnsembleSettings,
+    PipelineSettings,
+    StageSettings,
+    combined_faults,
+)
 
 CONFIG_MAX_BYTES = 64 * 1024
 PASSWORD_MAX_BYTES = 1024
 ENV_PREFIX = "LITEFLEET_AGENT_"
-_LIST_SECTIONS = frozenset({"sources", "delegates"})
+_LIST_SECTIONS = frozenset({"sources", "delegates", "pipelines", "ensembles"})
 _TAKEN_NAMES = frozenset({"xnnpack", "none", "external"})
 """Delegates that are no library, or a kind of them."""
 
@@ -138,6 +145,12 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=16)] = ()
     delegates: Annotated[tuple[DelegateSection, ...], msgspec.Meta(max_length=4)] = ()
+    pipelines: Annotated[tuple[PipelineSettings, ...], msgspec.Meta(max_length=8)] = ()
+    ensembles: Annotated[tuple[EnsembleSettings, ...], msgspec.Meta(max_length=8)] = ()
+
+    def combined(self) -> CombinedSettings:
+        """Pipelines and ensembles."""
+        return CombinedSettings(pipelines=self.pipelines, ensembles=self.ensembles)
 
     def topics(self) -> Topics:
         """Topics under the configured prefix."""
@@ -192,7 +205,7 @@ def parse_config(raw: Mapping[str, Any], environment: Mapping[str, str], path: P
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:
-    """Every table of the file by its name; those of ``sources`` and ``delegates`` repeat."""
+    """Every table of the file by its name; those of ``_LIST_SECTIONS`` repeat."""
     return {
         "device": DeviceSection,
         "server": ServerSection,
@@ -202,6 +215,8 @@ def sections() -> dict[str, type[msgspec.Struct]]:
         "gateway": GatewaySettings,
         "sources": Source,
         "delegates": DelegateSection,
+        "pipelines": PipelineSettings,
+        "ensembles": EnsembleSettings,
     }
 
 
@@ -213,11 +228,18 @@ def unknown_keys(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         if name not in known:
             found.append((name, nearest(name, known)))
             continue
-        fields = known[name].__struct_fields__
-        for entry in table if isinstance(table, list) else [table]:
+        found += _unknown_in(name, table, known[name])
+        for entry in table if name == "pipelines" and isinstance(table, list) else ():
             if isinstance(entry, dict):
-                found += [(f"{name}.{key}", nearest(key, fields)) for key in entry if key not in fields]
+                found += _unknown_in("pipelines.stages", entry.get("stages"), StageSettings)
     return found
+
+
+def _unknown_in(name: str, table: object, kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
+    fields = kind.__struct_fields__
+    entries = table if isinstance(table, list) else [table]
+    keys = [key for entry in entries if isinstance(entry, dict) for key in entry]
+    return [(f"{name}.{key}", nearest(key, fields)) for key in keys if key not in fields]
 
 
 def _with_environment(
@@ -268,6 +290,7 @@ def _config_faults(config: AgentConfig) -> list[str]:
         if name in _TAKEN_NAMES
     ]
     faults += ["delegates: one name stands twice"] if len(set(names)) != len(names) else []
+    faults += combined_faults(config.combined())
     faults += [f"gateway.{fault}" for fault in gateway_faults(config.gateway)]
     if not is_loopback(config.mqtt.host):
         faults.append(f"mqtt.host: {config.mqtt.host!r} is not this machine; {_NO_TLS}")
@@ -358,6 +381,10 @@ def show_config(config: AgentConfig) -> str:
 
 
 def _toml_value(value: object) -> str:
+    if isinstance(value, msgspec.Struct):
+        value = msgspec.structs.asdict(value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_toml_value, value)) + "]"
     if isinstance(value, dict):
         pairs = [f"{_toml_value(key)} = {_toml_value(entry)}" for key, entry in value.items()]
         return "{ " + ", ".join(pairs) + " }" if pairs else "{}"

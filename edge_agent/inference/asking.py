@@ -138,6 +138,8 @@ def unavailable(run_dir: Path, name: str, error: WorkerGoneError) -> LitefleetEr
             f"model {name!r} is not deployed on this device",
             remedy="roll it out to this device, or wait for it with wait_s",
         )
+    if error.refusal is not None:
+        return error_of_code(error.refusal.code, error.refusal.message, remedy=error.refusal.remedy)
     return AgentUnavailableError(f"the worker of {name} cannot be reached: {error}", remedy="try again")
 
 

@@ -117,6 +117,19 @@ class Model:
             if self._connection is None:
                 self._connect(time.monotonic() + wait_s, least_s=GREETING_S)
 
+    def describe(self, *, deadline_s: float | None = None) -> protocol.Welcome:
+        """What the active version takes and gives.
+
+        Raises:
+            LitefleetError: As ``infer``.
+        """
+        ends = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+        with self._lock:
+            if self._connection is None or self._connection.worker != worker_of(self._path):
+                self._disconnect()
+                return self._connect(ends).dialogue.welcome
+            return self._connection.dialogue.welcome
+
     def infer(self, what: What, *, deadline_s: float | None = None) -> Inference:
         """Ask.
 

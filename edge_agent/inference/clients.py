@@ -17,20 +17,20 @@ from typing import TYPE_CHECKING, Any
 
 from contract.errors import (
     AgentUnavailableError,
-    InferenceError,
     InputError,
     LitefleetError,
     MessageError,
 )
 from edge_agent.inference import protocol
+from edge_agent.inference.answering import ChangedError
 from edge_agent.inference.area import Area, adopt_area
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from edge_agent.inference.answering import Answering
     from edge_agent.inference.counts import Counts
-    from edge_agent.inference.model import LoadedModel
 
 MAX_CLIENTS = 32
 _RECEIVE_BYTES = 64
@@ -59,9 +59,7 @@ class Clients:
         counts: Where requests are counted.
     """
 
-    def __init__(
-        self, model: LoadedModel, listener: socket.socket, poll: select.epoll, counts: Counts
-    ) -> None:
+    def __init__(self, model: Answering, listener: socket.socket, poll: select.epoll, counts: Counts) -> None:
         self._model = model
         self._listener = listener
         self._poll = poll
@@ -88,7 +86,7 @@ class Clients:
         if len(self._clients) >= MAX_CLIENTS:
             with contextlib.suppress(OSError):
                 connection.send(
-                    _failure(AgentUnavailableError(f"{MAX_CLIENTS} clients are connected already"))
+                    refusal_of(AgentUnavailableError(f"{MAX_CLIENTS} clients are connected already"))
                 )
             connection.close()
             return
@@ -105,11 +103,15 @@ class Clients:
                 self._attach(client)
             else:
                 self._answer(client, client.area)
-        except OSError:
+        except (OSError, ChangedError):
             self._drop(client)
         except (MessageError, InputError) as error:
-            self._send(client, _failure(error))
+            self._send(client, refusal_of(error))
             self._drop(client)
+
+    def replace(self, model: Answering) -> None:
+        """Let another one answer from now on, with the same welcome."""
+        self._model = model
 
     def drain(self) -> None:
         """Take no new clients; tell the others with their next answer to go elsewhere."""
@@ -155,10 +157,10 @@ class Clients:
         request = protocol.parse_request(self._frame[:size])
         try:
             classes = self._infer(client, area, request)
-        except (InputError, InferenceError) as error:
-            if isinstance(error, InferenceError):
+        except LitefleetError as error:
+            if not isinstance(error, InputError):
                 self._counts.count_error()
-            self._send(client, _failure(error, request.sequence, is_draining=self._is_draining))
+            self._send(client, refusal_of(error, request.sequence, is_draining=self._is_draining))
             return
         latency_s = time.perf_counter() - began
         self._counts.count_answer(latency_s)
@@ -197,11 +199,12 @@ class Clients:
             client.socket.close()
 
 
-def _failure(error: LitefleetError, sequence: int = 0, *, is_draining: bool = False) -> bytes:
+def refusal_of(error: LitefleetError, sequence: int = 0, *, is_draining: bool = False) -> bytes:
+    """The frame that tells a client of an error; see ``protocol.Failure``."""
     return protocol.encode_failure(
         protocol.Failure(
             code=error.code,
-            message=str(error),
+            message=": ".join(filter(None, (str(error), "; ".join(error.faults)))),
             remedy=error.remedy,
             sequence=sequence,
             is_draining=is_draining,

@@ -20,7 +20,15 @@ _WORDS_MAX = (1 << 32) - 1
 
 
 class WorkerGoneError(AgentUnavailableError):
-    """There is no worker at the other end, or it is ending: connect and ask again."""
+    """There is no worker at the other end, or it is ending, or not ready: connect and ask again.
+
+    Attributes:
+        refusal: What it said instead of a greeting; None when it said nothing.
+    """
+
+    def __init__(self, message: str, *, refusal: protocol.Failure | None = None) -> None:
+        super().__init__(message)
+        self.refusal = refusal
 
 
 class Dialogue:
@@ -40,12 +48,12 @@ class Dialogue:
             greeting: The worker's first frame.
 
         Raises:
-            WorkerGoneError: It takes no more clients.
+            WorkerGoneError: It takes no more clients, or cannot answer any now.
             MessageError: It is no greeting.
         """
         welcome = protocol.parse_welcome(greeting)
         if isinstance(welcome, protocol.Failure):
-            raise WorkerGoneError(welcome.message)
+            raise WorkerGoneError(welcome.message, refusal=welcome)
         self.welcome = welcome
         self.room_bytes = -1
         self.is_waiting = False

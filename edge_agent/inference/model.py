@@ -102,6 +102,7 @@ class LoadedModel:
             outputs=outputs,
             takes_images=manifest.preprocessing is not None and len(inputs) == 1,
             tensor_bytes=total,
+            slot_dir=str(self._slot.folder),
         )
 
     def _check_answer_size(self) -> None:

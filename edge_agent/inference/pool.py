@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from contract.errors import RuntimeLoadError, SelfTestError
@@ -36,6 +36,7 @@ class Pool:
         run_dir: Run folder; sockets are made here.
         on_crash: Told of every active worker that dies.
         limits: How long things may take.
+        reserved: Names that no model may have.
 
     Raises:
         ConfigError: The run folder's path is too long for a socket, or another agent uses it.
@@ -43,10 +44,15 @@ class Pool:
     """
 
     def __init__(
-        self, run_dir: Path, on_crash: Callable[[Crash], None], limits: PoolLimits = _DEFAULT_LIMITS
+        self,
+        run_dir: Path,
+        on_crash: Callable[[Crash], None],
+        limits: PoolLimits = _DEFAULT_LIMITS,
+        *,
+        reserved: Collection[str] = (),
     ) -> None:
         self._limits = limits
-        self._folder = RunFolder(run_dir)
+        self._folder = RunFolder(run_dir, reserved)
         self._roster = Roster(self._folder, on_crash, limits)
 
     def start_candidate(self, spec: WorkerSpec, timeout_s: float) -> WorkerHandle:
@@ -58,6 +64,7 @@ class Pool:
             ManifestError: The slot's manifest is not usable.
             StorageError: The slot cannot be read.
             ConfigError: The model's socket path would be too long.
+            IncompatibleError: A pipeline or an ensemble has its name.
         """
         self._folder.check_model(spec.model)
         worker = self._roster.spawn(spec, Role.CANDIDATE)

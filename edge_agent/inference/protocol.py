@@ -75,6 +75,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
         outputs: What the worker writes, always float32 real values.
         takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
         tensor_bytes: Where an image starts, and the least size of an area.
+        slot_dir: Folder with the model's manifest on this device; empty for what is no model.
     """
 
     protocol: int
@@ -85,6 +86,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[AreaTensor, ...]
     takes_images: bool
     tensor_bytes: int
+    slot_dir: str = ""
 
 
 class Request(NamedTuple):

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+from collections.abc import Collection
 from pathlib import Path
 
-from contract.errors import ConfigError, StorageError
+from contract.errors import ConfigError, IncompatibleError, StorageError
 from edge_agent.inference.breaker import name_of_rest
 from edge_agent.inference.protocol import PID_FILE, SOCKET_PATH_MAX_BYTES, WORKER_FOLDER, socket_name
 
@@ -24,15 +25,19 @@ class RunFolder:
 
     Args:
         path: Made when missing, with mode 0750: its group may ask the models.
+        reserved: Names that are no model's: those of pipelines and ensembles.
 
     Raises:
         ConfigError: The path is too long for a socket, or another agent uses the folder.
         StorageError: It cannot be made or written.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, reserved: Collection[str] = ()) -> None:
         self._path = path.absolute()
+        self._reserved = reserved
         _check_length(self._path / WORKER_FOLDER / _worker_socket())
+        for name in reserved:
+            _check_length(self._path / socket_name(name))
         try:
             self._path.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
             (self._path / WORKER_FOLDER).mkdir(mode=_FOLDER_MODE, exist_ok=True)
@@ -69,12 +74,18 @@ class RunFolder:
 
         Raises:
             ConfigError: Its socket's path would be too long.
+            IncompatibleError: A pipeline or an ensemble has its name.
         """
+        if model in self._reserved:
+            raise IncompatibleError(
+                f"{model!r} is the name of a pipeline or an ensemble on this device",
+                remedy="give that another name in the agent's configuration",
+            )
         _check_length(self._path / socket_name(model))
 
     def new_socket_path(self) -> Path:
         """Where a new worker is to listen."""
-        return self._path / WORKER_FOLDER / _worker_socket()
+        return new_socket(self._path)
 
     def point(self, model: str, target: Path) -> None:
         """Make a worker's socket the one that applications reach under the model's name, in one step.
@@ -82,7 +93,7 @@ class RunFolder:
         Raises:
             StorageError: The folder cannot be written.
         """
-        self._link(model, target.name)
+        point_link(self._path, model, target.name)
 
     def rest(self, model: str, until_s: float) -> None:
         """Say under the model's name that no worker is to be waited for until a monotonic time.
@@ -90,17 +101,7 @@ class RunFolder:
         Raises:
             StorageError: The folder cannot be written.
         """
-        self._link(model, name_of_rest(until_s))
-
-    def _link(self, model: str, name: str) -> None:
-        link = self._path / socket_name(model)
-        draft = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
-        try:
-            draft.symlink_to(Path(WORKER_FOLDER) / name)
-            draft.replace(link)
-        except OSError as error:
-            draft.unlink(missing_ok=True)
-            raise StorageError(f"{link} cannot be written: {error}") from error
+        point_link(self._path, model, name_of_rest(until_s))
 
     def unpoint(self, model: str) -> None:
         """No worker serves the model any more."""
@@ -111,6 +112,27 @@ class RunFolder:
         self._sweep()
         (self._path / PID_FILE).unlink(missing_ok=True)
         os.close(self._lock)
+
+
+def new_socket(run_dir: Path) -> Path:
+    """Where in a run folder something new is to listen."""
+    return run_dir / WORKER_FOLDER / _worker_socket()
+
+
+def point_link(run_dir: Path, name: str, target: str) -> None:
+    """Make what has a name in the worker folder the one that applications reach under a name, in one step.
+
+    Raises:
+        StorageError: The folder cannot be written.
+    """
+    link = run_dir / socket_name(name)
+    draft = link.with_name(f".{link.name}.{secrets.token_hex(4)}")
+    try:
+        draft.symlink_to(Path(WORKER_FOLDER) / target)
+        draft.replace(link)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise StorageError(f"{link} cannot be written: {error}") from error
 
 
 def _worker_socket() -> str:

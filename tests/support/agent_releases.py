@@ -30,6 +30,8 @@ CANNOT_LOAD = "1.3.0"
 TOO_LARGE = "1.4.0"
 DAMAGED = "1.5.0"
 """Its model file is damaged on the server after it was published."""
+SECOND = "digits-again"
+"""Another model, with the good versions of the first under its own name."""
 
 
 def slot_manifest(version: str) -> Manifest:
@@ -64,6 +66,12 @@ def _bundles(folder: Path) -> list[Path]:
     )
     return [
         *good,
+        *(
+            write_bundle(
+                folder, msgspec.structs.replace(slot_manifest(version), model=SECOND), slot_files(version)
+            )
+            for version in (GOOD, BETTER)
+        ),
         _with_model(
             folder, ANSWERS_WRONG, (ROOT / "examples" / "digits" / "digits-1.2.0.tflite").read_bytes()
         ),

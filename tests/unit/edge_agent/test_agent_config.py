@@ -15,6 +15,7 @@ from edge_agent.config import (
     show_config,
 )
 from edge_agent.loopback import is_loopback
+from edge_agent.pipelines.settings import StageSettings
 
 TEXT = """
 [device]
@@ -54,6 +55,9 @@ def test_relative_paths_are_relative_to_the_file_and_absolute_ones_stay(tmp_path
     [
         ("[devise]\nid = 1\n", "devise: unknown key, did you mean 'device'?"),
         ("[mqtt]\nprot = 1\n", "mqtt.prot: unknown key, did you mean 'port'"),
+        ('[[pipelines]]\nstages = [{ modle = "a" }]\n', "stages.modle: unknown key, did you mean 'model'"),
+        ("pipelines = [3]\n", "pipelines"),
+        ('[[ensembles]]\nname = "a"\nmodels = ["b", "b"]\n', "ensembles[0].models: 'b' stands twice"),
         ('[[sources]]\nmodel = "a"\npath = "b"\nrate = 1\n', "sources.rate: unknown key, did you mean 'rate_hz'"),
         ("[mqtt]\nport = 70000\n", "`$.mqtt.port`"),
         ('[mqtt]\nport = "many"\n', "Expected `int`, got `str`"),
@@ -160,7 +164,12 @@ def test_the_shown_configuration_is_toml_that_gives_the_same_again(tmp_path: Pat
         '[[delegates]]\nname = "npu"\nlibrary = "lib/npu.so"\noptions = { "a.b" = "\\"1\\"", c = "2" }\n'
     )
     plain = '[[delegates]]\nname = "gpu"\nlibrary = "libgpu.so"\n'
-    config = load(tmp_path, TEXT + sources + delegates + plain)
+    combined = (
+        '[[pipelines]]\nname = "doorbell"\nstages = [{ model = "finder" },'
+        ' { model = "both", crop = "boxes", top = 2 }]\n'
+        '[[ensembles]]\nname = "both"\nmodels = ["one", "other"]\n'
+    )
+    config = load(tmp_path, TEXT + sources + delegates + plain + combined)
     assert config.delegates[0].library == str(tmp_path / "lib" / "npu.so")
     assert config.delegates[1].library == "libgpu.so"
     text = show_config(config)
@@ -203,7 +212,8 @@ def test_every_setting_stands_in_the_documentation_with_its_default() -> None:
     rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith("| `")]
     documented = {cells[0].strip().strip("`"): cells[1].strip() for cells in rows if len(cells) == 4}
     wanted: dict[str, str] = {}
-    for name, section in sections().items():
+    tables: dict[str, type[msgspec.Struct]] = {**sections(), "pipelines.stages": StageSettings}
+    for name, section in tables.items():
         for field in msgspec.structs.fields(section):
             default = "required" if field.required else f"`{_shown(_default(field))}`"
             wanted[f"{name}.{field.encode_name}"] = default
