@@ -1,9 +1,10 @@
 """HTTP/1.1 for a few local clients, and the only module that imports h11.
 
 Guarantees: h11 reads heads and chunks, so that only what the standard allows gets through; a body of known length goes
-straight into its own memory. Heads, bodies, connections and times are bounded before anything is kept; who exceeds
-them gets an error and loses the connection, and nobody else does. Requests of one connection are answered one after
-the other. Does not know what is asked.
+straight into its own memory, and a head that is byte for byte the last one of its connection is not read again. Heads,
+bodies, connections and times are bounded before anything is kept; who exceeds them gets an error and loses the
+connection, and nobody else does. Requests of one connection are answered one after the other. Does not know what is
+asked.
 
 Why not a web framework: docs/adr/0031.
 """
@@ -56,6 +57,16 @@ class Request:
     inference_header_bytes: int | None
 
 
+@dataclass(frozen=True)
+class _Known:
+    """A head that was read and taken, with a body of known length after it."""
+
+    content: bytes
+    head: h11.Request
+    inference_header_bytes: int | None
+    size: int
+
+
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -89,6 +100,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport
         self._h11 = _new_parser()
         self._head: h11.Request | None = None
+        self._known: _Known | None = None
         self._header_bytes: int | None = None
         self._body = bytearray()
         self._filled = 0
@@ -135,7 +147,7 @@ class Connection(asyncio.BufferedProtocol):
             if self._filled == len(self._body):
                 self._start_work()
         elif self.phase in {Phase.HEAD, Phase.CHUNKS}:
-            self._feed(bytes(self._gateway.buffer[:nbytes]))
+            self._take(self._gateway.buffer[:nbytes])
 
     def resume_writing(self) -> None:
         """Called when the client has taken all of an answer."""
@@ -144,23 +156,29 @@ class Connection(asyncio.BufferedProtocol):
 
     # Reading.
 
-    def _feed(self, content: bytes) -> None:
+    def _take(self, content: memoryview) -> None:
+        known = self._known if self.is_idle else None
         if self.is_idle:
             self.is_idle = False
             self.ends = self._loop.time() + self._limits.receive_timeout_s
         try:
-            self._h11.receive_data(content)
-            self._read_events()
+            if known is not None and content[: len(known.content)] == known.content:
+                self._begin_again(known, content[len(known.content) :])
+                return
+            came = bytes(content)
+            is_first = self._h11.their_state is h11.IDLE and not self._h11.trailing_data[0]
+            self._h11.receive_data(came)
+            self._read_events(came if is_first else b"")
         except h11.RemoteProtocolError as error:
             self._refuse(HttpError(error.error_status_hint, f"this is no proper HTTP request: {error}"))
         except LitefleetError as error:
             self._refuse(error)
 
-    def _read_events(self) -> None:
+    def _read_events(self, came: bytes) -> None:
         while self.phase in {Phase.HEAD, Phase.CHUNKS}:
             event = self._h11.next_event()
             if isinstance(event, h11.Request):
-                self._begin(event)
+                self._begin(event, came)
             elif isinstance(event, h11.Data):
                 self._add_chunk(event.data)
             elif isinstance(event, h11.EndOfMessage):
@@ -169,8 +187,13 @@ class Connection(asyncio.BufferedProtocol):
             else:
                 return
 
-    def _begin(self, head: h11.Request) -> None:
-        """Decide from the head how much will come, and whether to take it."""
+    def _begin(self, head: h11.Request, came: bytes) -> None:
+        """Decide from the head how much will come, and whether to take it.
+
+        Args:
+            head: As read.
+            came: All that came of this request until now; empty when it came in pieces.
+        """
         self._head = head
         headers = dict(head.headers)
         self._check_headers(headers)
@@ -188,15 +211,24 @@ class Connection(asyncio.BufferedProtocol):
         if self._h11.they_are_waiting_for_100_continue:
             self._transport.write(_CONTINUE)
         if self.phase is Phase.HEAD:
-            self._take_rest(size)
+            rest = self._h11.trailing_data[0]
+            if came and b"expect" not in headers:
+                content = came[: len(came) - len(rest)]
+                self._known = _Known(content, head, self._header_bytes, size)
+            self._take_rest(size, memoryview(rest))
 
-    def _take_rest(self, size: int) -> None:
+    def _begin_again(self, known: _Known, came: memoryview) -> None:
+        """Take a request whose head is the last one's: what was decided from it still holds."""
+        self._head, self._header_bytes = known.head, known.inference_header_bytes
+        self._reserve(known.size)
+        self._take_rest(known.size, came)
+
+    def _take_rest(self, size: int, came: memoryview) -> None:
         """Go on without h11 for a body of known length: it would copy it twice more."""
-        came = self._h11.trailing_data[0]
-        self._body = bytearray(size)
+        self._body = self._gateway.take_body(size)
         self._filled = min(size, len(came))
         self._body[: self._filled] = came[:size]
-        self._rest = came[size:]
+        self._rest = bytes(came[size:])
         self.phase = Phase.BODY
         if self._filled == size:
             self._start_work()
@@ -265,6 +297,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish_response(self) -> None:
         self._release()
+        self._gateway.keep_body(self._body)
         self._body = bytearray()
         if self._is_last:
             self._transport.close()
@@ -273,10 +306,11 @@ class Connection(asyncio.BufferedProtocol):
         self._transport.resume_reading()
         rest, self._rest = self._rest, b""
         if rest:
-            self._feed(rest)
+            self._take(memoryview(rest))
 
     def _rest_until_next(self) -> None:
-        self._h11 = _new_parser()
+        if self._h11.their_state is not h11.IDLE:
+            self._h11 = _new_parser()
         self._head = None
         self.phase = Phase.HEAD
         self.is_idle = True

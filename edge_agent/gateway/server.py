@@ -25,6 +25,8 @@ _SWEEP_S = 0.25
 _NOTE_EVERY = 40
 """Sweeps between two looks at what was refused: ten seconds."""
 _END_S = 2.0
+_SPARE_MAX_BYTES = 1 << 20
+"""Longest body whose memory is kept for the next one: new memory costs a page fault per 4 KiB."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Gateway:
         self.is_ending = False
         self._connections: set[Connection] = set()
         self._free_bytes = settings.body_budget_bytes
+        self._spare = bytearray()
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -77,6 +80,18 @@ class Gateway:
     def release(self, size_bytes: int) -> None:
         """Give it back."""
         self._free_bytes += size_bytes
+
+    def take_body(self, size_bytes: int) -> bytearray:
+        """Memory for a body, with anything in it."""
+        if len(self._spare) != size_bytes:
+            return bytearray(size_bytes)
+        body, self._spare = self._spare, bytearray()
+        return body
+
+    def keep_body(self, body: bytearray) -> None:
+        """Get back the memory of a body that was answered."""
+        if 0 < len(body) <= _SPARE_MAX_BYTES:
+            self._spare = body
 
     def sweep(self, now: float) -> None:
         """End what took too long."""

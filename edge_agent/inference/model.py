@@ -61,7 +61,7 @@ class LoadedModel:
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]
         self._read_order = [self.graph.outputs.index(border) for border in self._outputs]
         self._quantizers = [
-            Quantizer(border.shape, border.scale, border.zero_point, border.dtype)
+            Quantizer(border.name, border.shape, border.scale, border.zero_point, border.dtype)
             if spec.dtype is DType.FLOAT32 and border.dtype != np.float32
             else None
             for spec, border in zip(manifest.inputs, self._inputs, strict=True)
@@ -140,9 +140,13 @@ class LoadedModel:
         """
         stored: list[npt.NDArray[Any]] = []
         for tensor, border, quantizer in zip(tensors, self._inputs, self._quantizers, strict=True):
-            own = tensor.copy()
-            check_finite(own, border.name)
-            stored.append(own if quantizer is None else quantizer.quantize(own))
+            if quantizer is not None:
+                stored.append(quantizer.quantize(tensor))
+            elif tensor.dtype.kind == "f":
+                stored.append(tensor.copy())
+                check_finite(stored[-1], border.name)
+            else:  # every whole number will do, and the interpreter makes the only copy
+                stored.append(tensor)
         raw = self.graph.run([stored[place] for place in self._run_order])
         real = settle(
             self._slot.manifest.decoding,

@@ -6,6 +6,8 @@ import concurrent.futures
 import http.client
 import json
 import os
+import re
+import select
 import signal
 import socket
 import stat
@@ -97,14 +99,31 @@ def test_values_that_are_not_finite_are_the_models_refusal(gateway: RunningGatew
 def test_requests_of_one_connection_are_answered_in_turn_also_when_sent_at_once(
     gateway: RunningGateway,
 ) -> None:
-    heads = []
-    for digit in (1, 2, 3):
-        body, header_bytes = a_binary_request(digit)
-        head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n"
-        heads.append(f"{head}Inference-Header-Content-Length: {header_bytes}\r\n\r\n".encode() + body)
+    requests = [_a_raw_request(digit) for digit in (1, 2, 3)]
+    requests[-1] = requests[-1].replace(b"Host:", b"Connection: close\r\nHost:", 1)
     with gateway.connect() as connection:
-        connection.sendall(b"".join(heads))
-        assert [read_answer(connection)[2]["parameters"]["label"] for _ in heads] == ["1", "2", "3"]
+        connection.sendall(b"".join(requests))
+        answers = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert re.findall(rb'"label":"(.)"', answers) == [b"1", b"2", b"3"]
+
+
+def _a_raw_request(digit: int, more: str = "") -> bytes:
+    body, header_bytes = a_binary_request(digit)
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{more}"
+    return f"{head}Inference-Header-Content-Length: {header_bytes}\r\n\r\n".encode() + body
+
+
+@pytest.mark.parametrize("cut", [0, 40, 150, 300])
+def test_heads_alike_and_heads_of_their_own_follow_each_other(gateway: RunningGateway, cut: int) -> None:
+    labels = []
+    with gateway.connect() as connection:
+        for digit, more in ((1, ""), (2, ""), (3, "X-More: 1\r\n"), (4, "X-More: 1\r\n"), (5, "")):
+            request = _a_raw_request(digit, more)
+            connection.sendall(request[:cut])
+            assert not select.select([connection], [], [], 0.02)[0]  # its first piece arrives alone
+            connection.sendall(request[cut:])
+            labels.append(read_answer(connection)[2]["parameters"]["label"])
+    assert labels == ["1", "2", "3", "4", "5"]
 
 
 def test_a_chunked_body_arrives_whole(gateway: RunningGateway) -> None:

@@ -10,7 +10,7 @@ from edge_agent.inference.preprocess import Quantizer, check_finite
 
 
 def a_quantizer(count: int, *, scale: float = 0.5, zero_point: int = 0, dtype: str = "int8") -> Quantizer:
-    return Quantizer((count,), scale, zero_point, np.dtype(dtype))
+    return Quantizer("image", (count,), scale, zero_point, np.dtype(dtype))
 
 
 def test_quantizing_rounds_ties_to_even() -> None:
@@ -54,9 +54,39 @@ def test_a_tensor_with_a_value_that_is_not_finite_is_refused_by_name(value: floa
         check_finite(np.array([0.0, value], np.float32), "image")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("place", [0, 70_000, 149_999])
+def test_quantizing_refuses_a_value_that_is_not_finite_wherever_it_is(value: float, place: int) -> None:
+    real = np.zeros(150_000, np.float32)
+    real[place] = value
+
+    with pytest.raises(InputError, match="'image'"):
+        a_quantizer(150_000).quantize(real)
+
+
+@pytest.mark.parametrize(("dtype", "zero"), [("int8", -3), ("uint8", 128), ("int16", 0)])
+@pytest.mark.parametrize("count", [1, 65_536, 65_537, 150_528])
+def test_many_values_are_quantized_as_all_at_once(dtype: str, zero: int, count: int) -> None:
+    real = np.random.default_rng(1).normal(0, 40, count).astype(np.float32)
+    limits = np.iinfo(dtype)
+
+    stored = a_quantizer(count, scale=0.3, zero_point=zero, dtype=dtype).quantize(real)
+
+    at_once = np.clip(np.rint(real / np.float32(0.3)) + np.float32(zero), limits.min, limits.max)
+    assert stored.dtype == dtype
+    assert np.array_equal(stored, at_once.astype(dtype))
+
+
+def test_a_tensor_keeps_its_shape() -> None:
+    quantizer = Quantizer("image", (1, 2, 3), 0.5, 0, np.dtype(np.int8))
+
+    assert quantizer.quantize(np.ones((1, 2, 3), np.float32)).tolist() == [[[2] * 3] * 2]
+
+
 def test_large_finite_values_are_not_mistaken_for_infinite_ones() -> None:
-    with np.errstate(over="ignore"):
-        check_finite(np.full(4, 3e38, np.float32), "image")
+    check_finite(np.full(4, 3e38, np.float32), "image")
+
+    assert a_quantizer(4, scale=1e-3).quantize(np.full(4, 3e38, np.float32)).tolist() == [127] * 4
 
 
 def test_whole_numbers_are_always_finite() -> None:
