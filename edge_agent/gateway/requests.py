@@ -21,12 +21,14 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from contract.errors import InputError
+from contract.errors import InputError, TooLargeError
 from contract.tensor import DType
 from edge_agent.gateway import tensors
 from edge_agent.inference.protocol import Welcome
 
 MAX_TENSORS = 64
+JSON_MAX_BYTES = 1 << 20
+"""JSON of one request: it is read on the gateway's only thread, and others wait meanwhile."""
 _PARAMETERS_MAX_BYTES = 4096
 _REFUSED = {
     "shared_memory_region": "shared memory is not supported: send the tensor in the body",
@@ -105,10 +107,16 @@ def parse_infer(body: memoryview, header_bytes: int | None) -> InferRequest:
 
     Raises:
         InputError: It breaks a rule of the protocol.
+        TooLargeError: Its JSON is too long.
     """
     if header_bytes is not None and header_bytes > len(body):
         raise InputError(f"Inference-Header-Content-Length is {header_bytes}, the body has {len(body)} bytes")
     end = len(body) if header_bytes is None else header_bytes
+    if end > JSON_MAX_BYTES:
+        raise TooLargeError(
+            f"the JSON has {end} bytes, at most {JSON_MAX_BYTES} are taken",
+            remedy="send large tensors in binary: binary_data_size, and Inference-Header-Content-Length in the head",
+        )
     try:
         raw = _REQUEST.decode(body[:end])
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

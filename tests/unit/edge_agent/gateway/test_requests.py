@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from contract.errors import InputError
+from contract.errors import InputError, TooLargeError
 from contract.tensor import DType
-from edge_agent.gateway.requests import InferRequest, check_fit, feed_arrays, parse_infer
+from edge_agent.gateway.requests import JSON_MAX_BYTES, InferRequest, check_fit, feed_arrays, parse_infer
 from edge_agent.inference import protocol
 from edge_agent.inference.protocol import Welcome
 
@@ -71,6 +71,13 @@ def test_a_json_request_with_everything() -> None:
     feed = feed_arrays(asked, a_welcome())
     assert isinstance(feed, dict)
     assert feed["image"].tolist() == [[[[0.0], [0.5]], [[1.0], [1.0]]]]
+
+
+def test_long_json_is_refused_and_a_long_binary_tensor_is_not() -> None:
+    with pytest.raises(TooLargeError, match="at most 1048576"):
+        parse({"inputs": [IMAGE], "more": " " * JSON_MAX_BYTES})
+
+    assert parse(binary(2 * JSON_MAX_BYTES), bytes(2 * JSON_MAX_BYTES)).inputs[0].content is not None
 
 
 def test_binary_tensors_lie_behind_the_json_in_their_order() -> None:
