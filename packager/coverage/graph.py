@@ -4,6 +4,7 @@ PURE. Rules:
 
 1. Everything stands here as the file says it; nothing is corrected or inferred.
 2. Values are kept of small integer constants only (axes, shapes, paddings): weights are never looked at.
+3. A node without an input or output that its operator cannot do without makes the model a damaged one.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+
+from contract.errors import ManifestError
 
 NOT_GIVEN = -1
 """Index of an optional tensor that is left out (kTfLiteOptionalTensor)."""
@@ -96,6 +99,27 @@ class Node:
     def label(self) -> str:
         """The operator's name, for a custom one with its own."""
         return f"{self.operator} {self.custom}" if self.custom else self.operator
+
+    def input(self, position: int) -> int:
+        """Index of an input.
+
+        Raises:
+            ManifestError: There are not so many.
+        """
+        return self._operand(self.inputs, position, "input")
+
+    def output(self, position: int = 0) -> int:
+        """Index of an output.
+
+        Raises:
+            ManifestError: There are not so many.
+        """
+        return self._operand(self.outputs, position, "output")
+
+    def _operand(self, indices: tuple[int, ...], position: int, what: str) -> int:
+        if position >= len(indices):
+            raise ManifestError(f"it is damaged: {self.label} has no {what} {position}")
+        return indices[position]
 
     def number(self, name: str, default: float = 0) -> float:
         """An option that is a number; ``default`` when the file does not have it."""

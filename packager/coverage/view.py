@@ -47,11 +47,11 @@ class View:
 
     def input(self, position: int) -> Tensor:
         """An input of the node."""
-        return self.tensor(self.node.inputs[position])
+        return self.tensor(self.node.input(position))
 
     def output(self, position: int = 0) -> Tensor:
         """An output of the node."""
-        return self.tensor(self.node.outputs[position])
+        return self.tensor(self.node.output(position))
 
     def has_input(self, position: int) -> bool:
         """Whether an input is given."""
@@ -73,7 +73,7 @@ class View:
 
     def weights(self, position: int) -> Refusals:
         """An input stands in the file, or is unpacked from what does."""
-        if self.node.inputs[position] not in self.unpacked:
+        if self.node.input(position) not in self.unpacked:
             yield from self.constant(position)
 
     def activation(self) -> Refusals:
@@ -88,7 +88,7 @@ class View:
             yield Refusal("mixed-types", f"weights are float32, the bias is {self._stored_type(bias)}")
 
     def _stored_type(self, position: int) -> str:
-        index = self.node.inputs[position]
+        index = self.node.input(position)
         return "float16" if index in self.halved else self.tensor(index).dtype
 
 

@@ -110,7 +110,7 @@ def _stop_unpacking(node: Node, state: _State) -> None:
 def _refusal(graph: Graph, position: int, state: _State) -> Refusal | None:
     node = graph.nodes[position]
     if node.operator == "VAR_HANDLE":
-        state.handles.setdefault(node.outputs[0], position)
+        state.handles.setdefault(node.output(), position)
         return Refusal("variable", "nothing that is delegated reads or assigns it")
     if node.operator in _VARIABLE_TENSOR:
         return _variable_refusal(graph, node, state)
@@ -123,13 +123,13 @@ def _refusal(graph: Graph, position: int, state: _State) -> Refusal | None:
 
 def _variable_refusal(graph: Graph, node: Node, state: _State) -> Refusal | None:
     is_read = node.operator == "READ_VARIABLE"
-    value = graph.tensors[node.outputs[0] if is_read else node.inputs[1]]
+    value = graph.tensors[node.output() if is_read else node.input(1)]
     if is_read and not value.shape:
         return Refusal("shape", f"{value.name} has no dimensions")
     refusal = next(iter(floats_or_bytes(value)), None)
     if refusal is not None:
         return refusal
-    resource = node.inputs[0]
+    resource = node.input(0)
     if resource not in state.handles:
         return Refusal("variable", "its handle is not made in this graph")
     if state.shapes.setdefault(resource, (value.dtype, value.shape)) != (value.dtype, value.shape):

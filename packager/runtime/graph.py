@@ -12,7 +12,9 @@ from typing import Any
 
 from ai_edge_litert import schema_py_generated as schema
 
+from contract.errors import ManifestError
 from packager.coverage.graph import Graph, Node, Quantization, Tensor
+from packager.runtime.objects import UNREADABLE
 
 _VALUES_MOST = 64  # elements; shapes, axes, paddings and permutations have fewer
 _INTEGER_FORMATS = {"int32": "i", "int64": "q"}
@@ -33,7 +35,10 @@ def read_graph(content: bytes) -> Graph:
     """Read the main graph of a model.
 
     Args:
-        content: A TFLite flatbuffer that the native loader took.
+        content: A TFLite flatbuffer.
+
+    Raises:
+        ManifestError: The options of an operator cannot be read.
     """
     model = schema.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
@@ -136,7 +141,12 @@ def _options(operator: Any) -> dict[str, object]:
         reader = getattr(schema, f"{name}T", None)
         if table is None or reader is None:
             continue
-        found = vars(reader.InitFromBuf(table.Bytes, table.Pos))
+        try:
+            found = vars(reader.InitFromBuf(table.Bytes, table.Pos))
+        except UNREADABLE as error:
+            raise ManifestError(
+                f"it is damaged: the {name} of an operator cannot be read ({error})"
+            ) from error
         return {_snake(key): _plain(value) for key, value in found.items()}
     return {}
 
@@ -150,7 +160,7 @@ def _plain(value: Any) -> object:
         return value.decode("utf-8", errors="replace")
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    return tuple(int(item) for item in value)
+    return tuple(value.tolist() if hasattr(value, "tolist") else value)
 
 
 def _numbers(table: Any, which: str) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ untrusted bytes are unpacked in a child process only (``packager.normalize.child
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,6 +29,8 @@ _TYPE_NAMES: dict[int, str] = {
 _OPERATOR_NAMES: dict[int, str] = {
     value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
 }
+UNREADABLE = (struct.error, ValueError, IndexError, OverflowError)
+"""What the schema's readers raise where a reference leads out of the file, or a list is longer than it."""
 
 
 class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema has no types
@@ -49,8 +52,19 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema has no types
 
 
 def unpack_model(content: bytes) -> Any:
-    """Unpack a model into the schema's ``ModelT``; every buffer's ``data`` is a ``(bytes,) uint8`` array or None."""
-    model = flatbuffer_utils.read_model_from_bytearray(content)
+    """Unpack a model into the schema's ``ModelT``; every buffer's ``data`` is a ``(bytes,) uint8`` array or None.
+
+    Raises:
+        ManifestError: Something that ``packager.runtime.verify`` leaves alone, the options of an operator, cannot be
+            read.
+    """
+    try:
+        model = flatbuffer_utils.read_model_from_bytearray(content)
+    except UNREADABLE as error:
+        raise ManifestError(f"it is damaged: an operator's options cannot be read ({error})") from error
+    for graph in model.subgraphs:
+        # A list that is left out is an empty one, to LiteRT too.
+        graph.inputs, graph.outputs = graph.inputs or [], graph.outputs or []
     for position, found in enumerate(model.buffers):
         model.buffers[position] = make_buffer(b"" if found.data is None else bytes(found.data))
     return model

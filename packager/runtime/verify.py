@@ -4,7 +4,8 @@ PURE. Rules:
 
 1. Every table, vector and string that the packager reads lies within the file (FlatBuffers, internals: a table starts
    with the distance back to its vtable, which lists where its fields stand; references point forward).
-2. Every number that points into a list of the model (tensor, buffer, operator code, graph) is within that list.
+2. Every number that points into a list of the model (tensor, buffer, operator code, graph) is within that list; the
+   lists that a graph cannot do without are there.
 3. What is shared counts each time it is referred to: all that a reader would read is bounded by a multiple of the
    file's size, so a small file cannot keep a reader busy for hours.
 4. Options of operators are only looked at as far as their table: what is in them differs by operator.
@@ -221,6 +222,8 @@ class _Indices:
             raise _damaged("it has no graph")
         for graph in graphs:
             self._check_graph(graph, codes, len(buffers))
+        for entry in self._tables(self.root, "Model", 6):
+            self._within(self._scalar(entry, "Metadata", 1), len(buffers), "a metadata's buffer")
         for signature in self._tables(self.root, "Model", 7):
             index = self._scalar(signature, "SignatureDef", 4)
             self._within(index, len(graphs), "a signature's graph")
@@ -230,9 +233,13 @@ class _Indices:
                     self._within(self._scalar(entry, "TensorMap", 1), tensors, "a signature's tensor")
 
     def _check_graph(self, graph: int, codes: int, buffers: int) -> None:
+        # As LiteRT does (interpreter_builder.cc: "Did not get operators, tensors, or buffers in subgraph").
+        if not {0, 3} <= self.walk.slots(graph, "SubGraph").keys():
+            raise _damaged("a graph has no tensors or no operators")
         tensors = self._count(graph, "SubGraph", 0)
         for tensor in self._tables(graph, "SubGraph", 0):
             self._within(self._scalar(tensor, "Tensor", 2), buffers, "a tensor's buffer")
+            self._check_details(tensor)
         for slot in (1, 2):
             for index in self._integers(graph, "SubGraph", slot):
                 self._within(index, tensors, "an input or output of a graph")
@@ -242,6 +249,14 @@ class _Indices:
                 for index in self._integers(operator, "Operator", slot):
                     # -1 stands for an optional tensor that is left out.
                     self._within(index - least, tensors - least, "a tensor of an operator")
+
+    def _check_details(self, tensor: int) -> None:
+        place = self.walk.slots(tensor, "Tensor").get(4)
+        if place is not None:
+            quantization = self.walk.follow(place, "Quantization")
+            is_told = 5 in self.walk.slots(quantization, "Quantization")
+            if self._scalar(quantization, "Quantization", 4, 1) and not is_told:
+                raise _damaged("a tensor's quantization names details that it does not have")
 
     def _check_place(self, buffer: int) -> None:
         offset, size = (self._scalar(buffer, "Buffer", slot, 8) for slot in (1, 2))

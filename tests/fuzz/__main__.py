@@ -14,15 +14,16 @@ from pathlib import Path
 
 import click
 
-from tests.fuzz.campaign import run_campaign, run_commands
+from tests.fuzz.campaign import run_campaign
+from tests.fuzz.commands import run_commands
 
 
 @click.command()
-@click.option("--cases", type=click.IntRange(1), default=2000, show_default=True)
+@click.option("--cases", type=click.IntRange(0), default=2000, show_default=True)
 @click.option("--seed", type=int, default=1, show_default=True, help="Other numbers give other cases.")
 @click.option("--first", type=click.IntRange(0), default=0, help="Number of the first case.")
 @click.option(
-    "--commands", type=click.IntRange(0), default=0, help="How many cases to give to the real commands too."
+    "--commands", type=click.IntRange(0), default=0, help="How many files to give to the real commands."
 )
 def main(cases: int, seed: int, first: int, commands: int) -> None:
     """Spoil files and see who minds."""
@@ -36,9 +37,12 @@ def main(cases: int, seed: int, first: int, commands: int) -> None:
     for fault in faults:
         click.echo(f"FAULT {fault}")
     with tempfile.TemporaryDirectory() as folder:
-        for fault in run_commands(seed, range(first, first + commands), Path(folder)):
-            click.echo(f"FAULT {fault}")
-            faults.append(fault)
+        typed = run_commands(seed, range(first, first + commands), Path(folder))
+    for command, codes in sorted(typed.outcomes.items()):
+        click.echo(f"{command:<10} exit codes {dict(sorted(codes.items()))}")
+    for fault in typed.faults:
+        click.echo(f"FAULT {fault}")
+    faults += typed.faults
     sys.exit(1 if faults else 0)
 
 

@@ -1,4 +1,4 @@
-"""Keeps a worker running over many cases, and gives the same files to the real commands."""
+"""Keeps a worker running over many cases."""
 
 from __future__ import annotations
 
@@ -7,17 +7,13 @@ import selectors
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.fuzz.targets import case
-
 LINE_S = 60.0
 """A worker that says nothing for so long hangs in native code, where no signal reaches it."""
-COMMAND_S = 300.0
 _OURS_ALONE = frozenset(("coverage", "inspect", "project"))  # no native code that could be slow
-_SUFFIX = {"inspect": "x.bundle", "project": "litefleet.toml"}
 
 
 @dataclass
@@ -95,45 +91,3 @@ def _resident_bytes(pid: int) -> int:
         lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
         return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
     return 0
-
-
-def run_commands(seed: int, numbers: Iterable[int], folder: Path) -> list[str]:
-    """Give cases to the commands that a user types; gives what went wrong."""
-    faults = []
-    for number in numbers:
-        target, content = case(seed, number)
-        path = folder / _SUFFIX.get(target, "model.tflite")
-        path.write_bytes(content)
-        for arguments in _commands(target, path):
-            done = subprocess.run(
-                [sys.executable, "-m", "packager.cli", *arguments],
-                capture_output=True,
-                text=True,
-                timeout=COMMAND_S,
-                check=False,
-            )
-            if done.returncode not in {0, 1, 2} or "Traceback" in done.stderr + done.stdout:
-                faults.append(f"case {number} {' '.join(arguments)}: {done.returncode} {done.stderr[-300:]}")
-    return faults
-
-
-def _commands(target: str, path: Path) -> list[list[str]]:
-    if target == "inspect":
-        return [["inspect", str(path)]]
-    if target == "project":
-        return [["pack", "--project", str(path), "--dry-run"]]
-    images = path.parent / "images"
-    images.mkdir(exist_ok=True)
-    pack = [
-        "pack",
-        str(path),
-        "--name",
-        "x",
-        "--version",
-        "1.0.0",
-        "--profile",
-        "generic-x86-64",
-        "--dry-run",
-    ]
-    pack += ["--calibration", str(images), "--evaluation", str(images)]
-    return [["lint", str(path)], ["coverage", str(path), "--measure"], pack]

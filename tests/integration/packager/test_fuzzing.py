@@ -13,6 +13,7 @@ from contract.errors import LitefleetError
 from packager.probe import probe
 from packager.runtime.verify import verify
 from tests.fuzz.campaign import run_campaign
+from tests.fuzz.commands import judge, run_commands
 from tests.fuzz.targets import PROJECT, bundle, case, models, run_inspect, run_project
 from tests.support.packager_models import changed_model
 
@@ -81,3 +82,27 @@ def test_a_model_without_inputs_is_refused() -> None:
 def test_a_file_that_says_too_much_is_refused_before_it_is_read() -> None:
     with pytest.raises(LitefleetError, match="it is damaged"):
         verify(b"\x08\x00\x00\x00TFL3" + b"\xff" * 64)
+
+
+def test_spoiled_files_end_the_real_commands_with_a_reason(tmp_path: Path) -> None:
+    typed = run_commands(20, range(3), tmp_path)
+    assert typed.faults == []
+    assert sum(codes.total() for codes in typed.outcomes.values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "stderr", "wanted"),
+    [
+        (0, "", ""),
+        (1, "error: x cannot be used: it is damaged", ""),
+        (2, "Usage: x", ""),
+        (-11, "", "exit code -11"),
+        (1, "Traceback (most recent call last)", "a traceback"),
+        (1, "error: x is damaged: the TFLite loader crashed on it (exit code 1)", "a child process failed"),
+        (1, "", "refused without a reason"),
+    ],
+)
+def test_how_a_command_ended_is_judged(code: int, stderr: str, wanted: str) -> None:
+    found = judge(code, "", stderr)
+    assert found.startswith(wanted)
+    assert bool(found) == bool(wanted)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from contract.errors import ManifestError
 from packager.coverage.coverage import Memory
 from packager.coverage.edgetpu import ON_CHIP_BYTES, OPERATIONS, computes_float, predict_edgetpu
 from packager.coverage.graph import Graph, Node, Tensor
@@ -113,6 +114,15 @@ TPU_CASES: dict[str, tuple[tuple[str, list[Tensor], list[Tensor], dict[str, Any]
 def test_the_edge_tpu_leaves_out(case: str) -> None:
     (operator, inputs, outputs, changes), rule = TPU_CASES[case]
     assert edgetpu(operator, inputs, outputs, **changes)[0] == rule
+
+
+@pytest.mark.parametrize("case", [("PAD", [BYTE], [BYTE]), ("FULLY_CONNECTED", [BYTE], [])])
+def test_a_node_without_what_its_operator_needs_is_damaged(
+    case: tuple[str, list[Tensor], list[Tensor]],
+) -> None:
+    nodes = Graph([BYTE], [Node(case[0], (0,), (0,) * len(case[2]))], (0,), (0,))
+    with pytest.raises(ManifestError, match=f"it is damaged: {case[0]} has no (in|out)put"):
+        predict_edgetpu(nodes)
 
 
 def test_weights_that_are_computed_stay_on_the_cpu() -> None:

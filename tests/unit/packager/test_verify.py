@@ -11,6 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from contract.errors import ManifestError
+from packager.runtime.graph import read_graph
+from packager.runtime.objects import unpack_model
 from packager.runtime.verify import verify
 from tests.support.packager_models import changed_model, digits_model
 from tests.support.packager_unusual import half_without_signature, sparse_half
@@ -48,6 +50,20 @@ def remove_graphs(model: Any) -> None:
     model.subgraphs = []
 
 
+def set_metadata(model: Any) -> None:
+    model.metadata = [schema.MetadataT()]
+    model.metadata[0].buffer = 500
+
+
+def name_details(model: Any) -> None:
+    model.subgraphs[0].tensors[0].quantization = schema.QuantizationParametersT()
+    model.subgraphs[0].tensors[0].quantization.detailsType = schema.QuantizationDetails.BlockwiseQuantization
+
+
+def remove_operators(model: Any) -> None:
+    model.subgraphs[0].operators = None
+
+
 def set_place(model: Any) -> None:
     model.buffers[1].data = None
     model.buffers[1].offset, model.buffers[1].size = 1000, 1 << 40
@@ -61,6 +77,12 @@ CHANGES: dict[str, tuple[Callable[[Any], None], str]] = {
     "an operand below the mark of a missing one": (set_left_out_too_far, "a tensor of an operator"),
     "a signature's graph": (set_signature_graph, "a signature's graph is none of the 1"),
     "a signature's tensor": (set_signature_tensor, "a signature's tensor is none of the"),
+    "a metadata's buffer": (set_metadata, "a metadata's buffer is none of the"),
+    "details of a quantization": (
+        name_details,
+        "a tensor's quantization names details that it does not have",
+    ),
+    "no operators": (remove_operators, "a graph has no tensors or no operators"),
     "no graph": (remove_graphs, "it has no graph"),
     "a buffer behind the model": (set_place, "a buffer behind the model lies outside the file"),
 }
@@ -163,3 +185,40 @@ def test_a_small_file_whose_parts_are_shared_a_million_times_is_refused_at_once(
     builder.Finish(schema.ModelEnd(builder), b"TFL3")
     with pytest.raises(ManifestError, match="shared so often that reading it would take for ever"):
         verify(bytes(builder.Output()))
+
+
+OPTIONS_AS_NUMBERS = {
+    "a list longer than the file": (0, schema.BuiltinOptions.ConcatEmbeddingsOptions),
+    "a list outside the file": (8, schema.BuiltinOptions.ReshapeOptions),
+}
+
+
+def with_options_of(operator: int, kind: int) -> bytes:
+    """The options of an operator are said to be of another kind, so that numbers become references."""
+    return spoiled(lambda model: place(model.Subgraphs(0).Operators(operator), 3), bytes((kind,)))
+
+
+@pytest.mark.parametrize("name", OPTIONS_AS_NUMBERS)
+@pytest.mark.parametrize("read", [unpack_model, read_graph])
+def test_options_that_lead_outside_are_refused_by_what_reads_them(
+    name: str, read: Callable[[bytes], object]
+) -> None:
+    content = with_options_of(*OPTIONS_AS_NUMBERS[name])
+    verify(content)
+    with pytest.raises(ManifestError, match=r"it is damaged: .* of an operator|an operator's options cannot"):
+        read(content)
+
+
+def test_options_that_are_no_whole_numbers_are_read() -> None:
+    graph = read_graph(with_options_of(2, schema.BuiltinOptions.BucketizeOptions))
+    assert any(isinstance(value, tuple) for value in graph.nodes[2].options.values())
+
+
+def test_lists_of_a_graph_that_are_left_out_are_empty() -> None:
+    def remove(model: Any) -> None:
+        model.subgraphs[0].inputs = model.subgraphs[0].outputs = None
+
+    content = changed_model(remove)
+    verify(content)
+    graph = unpack_model(content).subgraphs[0]
+    assert (graph.inputs, graph.outputs) == ([], [])
