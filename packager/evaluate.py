@@ -7,7 +7,7 @@ many cores this machine has. Does not judge: that is ``packager.gate``.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,8 @@ from packager.tasks.task import Array, Floats, Scores, Task
 
 BLOCK = 64
 """Samples that are prepared at once, and run by one model."""
+SCORED_BYTES = 1 << 20
+"""Outputs of several blocks are scored together up to so much: scoring has a price per call, and cores wait for it."""
 LATENCY_RUNS = 50
 LATENCY_WARM_UP = 10
 
@@ -101,15 +103,41 @@ def evaluate(
     # Samples are prepared in this thread, scored in this thread and in order: tasks need not know of threads.
     inputs = (task.inputs(positions) for positions in blocks)
     answers = work_in_lanes([model, *helpers], lambda one, values: one.run(values), inputs)
-    for positions, outputs in zip(blocks, answers, strict=True):
+    for positions, outputs in _merge(zip(blocks, answers, strict=True), advance):
         scores.append(task.score(outputs, positions))
         margin.append(task.margin(outputs))
         spans = spans or [_Span() for _ in outputs]
         is_useful = [span.widen(output) for span, output in zip(spans, outputs, strict=True)]
         useless += int((~np.logical_and.reduce(is_useful)).sum())
-        advance(len(positions))
     spread = tuple(span.width for span in spans)
     return conclude(task, np.concatenate(scores), np.concatenate(margin), spread, useless)
+
+
+_Answered = tuple[range, tuple[Array, ...]]
+
+
+def _merge(answered: Iterable[_Answered], advance: Callable[[int], None]) -> Iterator[_Answered]:
+    """Neighbouring blocks as one, while outputs are small and alike; ``advance`` is told of each block as it comes."""
+    waiting: list[_Answered] = []
+    for positions, outputs in answered:
+        if waiting and [one.shape[1:] for one in outputs] != [one.shape[1:] for one in waiting[0][1]]:
+            yield _join(waiting)
+            waiting = []
+        waiting.append((positions, outputs))
+        advance(len(positions))
+        if sum(output.nbytes for _, block in waiting for output in block) >= SCORED_BYTES:
+            yield _join(waiting)
+            waiting = []
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(blocks: Sequence[_Answered]) -> _Answered:
+    if len(blocks) == 1:
+        return blocks[0]
+    positions = range(blocks[0][0].start, blocks[-1][0].stop)
+    columns = zip(*(outputs for _, outputs in blocks), strict=True)
+    return positions, tuple(np.concatenate(column) for column in columns)
 
 
 class _Span:

@@ -77,19 +77,40 @@ class LoadedModel:
             (border.index, border.store(values).reshape((len(values), *border.shape)))
             for border, values in zip(self._inputs, inputs, strict=True)
         ]
-        sinks = [border.index for border in self._outputs]
-        rows: list[list[Array]] = [[] for _ in self._outputs]
-        interpreter = self._interpreter
         try:
-            for position in range(len(inputs[0])):
-                for source, values in stored:
-                    interpreter.set_tensor(source, values[position])
-                interpreter.invoke()
-                for sink, row in zip(sinks, rows, strict=True):
-                    row.append(interpreter.get_tensor(sink))
+            rows = self._run_one_border(stored[0]) if self._has_one_border else self._run_all_borders(stored)
             return tuple(border.read(row) for border, row in zip(self._outputs, rows, strict=True))
         except (ValueError, RuntimeError) as error:
             raise RuntimeLoadError(f"LiteRT does not run the model: {_first_line(error)}") from error
+
+    @property
+    def _has_one_border(self) -> bool:
+        return len(self._inputs) == len(self._outputs) == 1
+
+    def _run_one_border(self, stored: tuple[int, Array]) -> list[list[Array]]:
+        """The common case without a loop over borders: for small models that loop is a tenth of the time."""
+        (source, values), sink = stored, self._outputs[0].index
+        set_tensor, invoke = self._interpreter.set_tensor, self._interpreter.invoke
+        get_tensor = self._interpreter.get_tensor
+        row: list[Array] = []
+        add = row.append
+        for value in values:
+            set_tensor(source, value)
+            invoke()
+            add(get_tensor(sink))
+        return [row]
+
+    def _run_all_borders(self, stored: Sequence[tuple[int, Array]]) -> list[list[Array]]:
+        interpreter = self._interpreter
+        sinks = [border.index for border in self._outputs]
+        rows: list[list[Array]] = [[] for _ in sinks]
+        for position in range(len(stored[0][1])):
+            for source, values in stored:
+                interpreter.set_tensor(source, values[position])
+            interpreter.invoke()
+            for sink, row in zip(sinks, rows, strict=True):
+                row.append(interpreter.get_tensor(sink))
+        return rows
 
     def time_invocations(self, sample: Sequence[Array], *, runs: int, warm_up: int) -> list[float]:
         """Time single invocations, without copying tensors.

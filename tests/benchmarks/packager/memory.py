@@ -33,10 +33,10 @@ from packager.runtime.interpreter import LoadedModel
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 
-LoadedModel(open(sys.argv[1], "rb").read(), DelegateName.XNNPACK).run(np.zeros((1, 8, 8, 1), np.float32))
+LoadedModel(open(sys.argv[1], "rb").read(), DelegateName.XNNPACK).run([np.zeros((1, 8, 8, 1), np.float32)])
 before = resident()
 model = LoadedModel(open(sys.argv[2], "rb").read(), DelegateName.XNNPACK)
-model.run(np.zeros((3, {WIDTH}), np.float32))
+model.run([np.zeros((3, {WIDTH}), np.float32)])
 print(resident() - before)
 """
 

@@ -69,6 +69,30 @@ def test_many_samples_are_run_in_blocks_and_progress_is_told() -> None:
     assert told == [64, 64, 22]
 
 
+def padded(width: int, last: int) -> Callable[[Floats], Floats]:
+    """Scores with more columns, which are never best: ``width``, but ``last`` for a block that is not full."""
+
+    def answer(inputs: Floats) -> Floats:
+        columns = width if len(inputs) == 64 else last
+        return np.pad(one_hot(inputs), ((0, 0), (0, columns - 3)))
+
+    return answer
+
+
+@pytest.mark.parametrize(("width", "last"), [(5000, 5000), (3, 5)])
+def test_blocks_with_large_or_unlike_outputs_are_scored_apart_and_come_out_the_same(
+    width: int, last: int
+) -> None:
+    numbers, truth = [position % 3 for position in range(150)], [position % 2 for position in range(150)]
+    together = evaluate(Fake(one_hot), classified(numbers, truth), ignore)
+    told: list[int] = []
+    apart = evaluate(Fake(padded(width, last)), classified(numbers, truth), told.append)
+    assert apart.scores.tobytes() == together.scores.tobytes()
+    assert apart.margin.tobytes() == together.margin.tobytes()
+    assert apart.value == together.value
+    assert told == [64, 64, 22]
+
+
 @pytest.mark.parametrize("useless", [np.nan, np.inf])
 def test_an_answer_that_is_no_number_is_never_right_and_is_counted(useless: float) -> None:
     def broken(inputs: Floats) -> Floats:
