@@ -170,6 +170,7 @@ class Agent:
             config.update.start_timeout_s,
             config.update.self_test_timeout_s,
             self._board.engine,
+            config.update.swap,
         )
         models = Models(state_dir / "models", Journal(state_dir / "models", state_dir), crew)
         origin = Origin(

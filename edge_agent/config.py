@@ -19,6 +19,7 @@ from contract.errors import ConfigError, ManifestError
 from contract.identifiers import nearest, parse_device_id, parse_model, parse_profile_id
 from contract.topics import DEFAULT_PREFIX, Topics
 from edge_agent.gateway.settings import GatewaySettings, gateway_faults
+from edge_agent.inference.admission import Swap
 from edge_agent.loopback import is_loopback
 from edge_agent.pipelines.settings import (
     CombinedSettings,
@@ -83,11 +84,14 @@ class UpdateSection(Section, frozen=True, kw_only=True):
         fetch_deadline_s: Longest time spent on trying to fetch, seconds; counted anew after a restart.
         start_timeout_s: Longest time a worker may take to load a model, seconds.
         self_test_timeout_s: Longest time the golden inputs may take, seconds.
+        swap: ``beside``: a new version is loaded and tested while the old one answers, and refused where memory does
+            not hold both. ``gap``: there the old one ends first; until the new one is tested, nobody answers.
     """
 
     fetch_deadline_s: Annotated[float, msgspec.Meta(ge=1, le=604800)] = 21600.0
     start_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 60.0
     self_test_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 60.0
+    swap: Swap = Swap.BESIDE
 
 
 class TelemetrySection(Section, frozen=True, kw_only=True):

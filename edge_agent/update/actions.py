@@ -166,6 +166,7 @@ class Actions:
     def _test(self, record: Record, _: Interest) -> Outcome:
         self._discard_candidate(record.model)
         slots = self._slots_of(record.model)
+        self._workers.admit(record.model, record.version, slots.path(slots.table.inactive))
         candidate = self._start(record.model, slots.table.inactive)
         self._candidates[record.model] = candidate
         summary = self._workers.self_test(candidate)

@@ -31,6 +31,14 @@ class Workers(Protocol):
             RejectedError: The slot is damaged.
         """
 
+    def admit(self, model: str, version: str, slot_dir: Path) -> None:
+        """Make sure that a candidate fits into memory; ends the active worker first where the configuration says so.
+
+        Raises:
+            DeviceError: It does not fit; nothing has changed.
+            RejectedError: The slot is damaged.
+        """
+
     def self_test(self, worker: WorkerHandle) -> str:
         """Let a candidate answer the golden inputs; what came out, for people.
 

@@ -239,6 +239,12 @@ class World:
         self.candidates.append(handle)
         return handle
 
+    def admit(self, model: str, version: str, slot_dir: Path) -> None:
+        """See ``Workers``."""
+        assert slot_dir.name in {"a", "b"}, model
+        self.power.draw()
+        self.fail("admit", version)
+
     def self_test(self, worker: WorkerHandle) -> str:
         self.power.draw()
         assert worker in self.candidates
