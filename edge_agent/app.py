@@ -44,6 +44,7 @@ from edge_agent.link.mqtt import Message as MqttMessage
 from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
 from edge_agent.pipeline_process import PipelineProcess
+from edge_agent.service.notify import Notifier
 from edge_agent.source_processes import SourceProcesses
 from edge_agent.telemetry.fallbacks import FallbackWatch
 from edge_agent.telemetry.health import Health, describe_crash
@@ -69,7 +70,11 @@ logger = logging.getLogger(__name__)
 
 
 def run_agent(
-    config: AgentConfig, *, on_ready: Callable[[], None], set_log_level: Callable[[str], None]
+    config: AgentConfig,
+    *,
+    on_ready: Callable[[], None],
+    set_log_level: Callable[[str], None],
+    manager: Notifier,
 ) -> None:
     """Run until SIGTERM or SIGINT.
 
@@ -77,6 +82,7 @@ def run_agent(
         config: Everything the agent is told.
         on_ready: Called once, when every model that can answer does.
         set_log_level: Called when the server asks for another level.
+        manager: Told that the agent is ready, alive, ending.
 
     Raises:
         ConfigError: Something it is told cannot be.
@@ -84,7 +90,7 @@ def run_agent(
     """
     make_folder(config.device.state_dir)
     with StateLock(config.device.state_dir):
-        agent = Agent(config, set_log_level)
+        agent = Agent(config, set_log_level, manager)
         with _ending_signals(agent.stop):
             agent.run(on_ready)
 
@@ -106,14 +112,16 @@ class Agent:
     Args:
         config: Everything it is told.
         set_log_level: Called when the server asks for another level.
+        manager: Told that the agent is ready, alive, ending.
 
     Raises:
         ConfigError: Something it is told cannot be.
         StorageError: The state or run folder cannot be used.
     """
 
-    def __init__(self, config: AgentConfig, set_log_level: Callable[[str], None]) -> None:
+    def __init__(self, config: AgentConfig, set_log_level: Callable[[str], None], manager: Notifier) -> None:
         self._set_log_level = set_log_level
+        self._manager = manager
         self._mailbox = Mailbox()
         self._is_stopping = self._is_up = self._has_connected = False
         self._bug: BaseException | None = None
@@ -252,6 +260,7 @@ class Agent:
                 if self._is_up and not is_ready:
                     is_ready = True
                     self._session.start()
+                    self._manager.ready(self._state_words())
                     on_ready()
                 self._turn(is_ready=is_ready)
         finally:
@@ -260,7 +269,7 @@ class Agent:
             raise self._bug
 
     def _turn(self, *, is_ready: bool) -> None:
-        due_s = min(_TICK_S, self._next_window_s - time.monotonic())
+        due_s = min(self._manager.period_s or _TICK_S, _TICK_S, self._next_window_s - time.monotonic())
         for message in self._mailbox.take(due_s):
             self._deal_with(message)
         now_s = time.monotonic()
@@ -276,6 +285,11 @@ class Agent:
             self._sources.tick(now_s)
             self._gateway.tick(now_s)
             self._pipelines.tick(now_s)
+            self._manager.alive(now_s, self._state_words())
+
+    def _state_words(self) -> str:
+        """For ``systemctl status``."""
+        return "answering, " + ("connected" if self._session.is_connected else "not connected")
 
     def _deal_with(self, message: Message) -> None:
         if isinstance(message, Desired):
@@ -306,6 +320,7 @@ class Agent:
 
     def _end(self) -> None:
         """End every part, in the order in which they need each other."""
+        self._manager.stopping()
         self._sources.stop()
         self._gateway.stop()
         self._pipelines.stop()

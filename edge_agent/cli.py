@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -11,6 +13,7 @@ import msgspec
 
 from contract.commands import LitefleetGroup
 from edge_agent.config import load_config, show_config
+from edge_agent.service.cli import service
 
 CONFIG_OPTION = click.option(
     "--config",
@@ -43,11 +46,18 @@ def run(config_path: Path, *, print_config: bool) -> None:
         click.echo(show_config(config), nl=False)
         return
     from edge_agent.app import run_agent
+    from edge_agent.service.journal import log_to_journal
+    from edge_agent.service.notify import notifier
 
+    log_to_journal(os.environ, sys.stderr.fileno())
     set_log_level("info")
-    run_agent(
-        config, on_ready=lambda: click.echo(f"agent {config.device.id} ready"), set_log_level=set_log_level
-    )
+    with contextlib.closing(notifier()) as manager:
+        run_agent(
+            config,
+            on_ready=lambda: click.echo(f"agent {config.device.id} ready"),
+            set_log_level=set_log_level,
+            manager=manager,
+        )
 
 
 @main.command()
@@ -89,6 +99,9 @@ def doctor(config_path: Path | None, *, is_fresh: bool, as_json: bool) -> None:
     else:
         click.echo(show_survey(survey, agent_note(config)))
     check_usable(survey)
+
+
+main.add_command(service)
 
 
 def set_log_level(level: str) -> None:

@@ -18,6 +18,7 @@ from contract.messages import DeploymentChange
 from edge_agent import app
 from edge_agent.config import AgentConfig, load_config
 from edge_agent.link.session import Session
+from edge_agent.service.notify import notifier
 
 
 class DoomedSession(Session):
@@ -45,7 +46,8 @@ def main() -> None:
     config = load_config(Path(sys.argv[1]), {})
     DoomedSession.fatal = State(sys.argv[2])
     ready = f"agent {config.device.id} ready"
-    DoomedAgent(config, lambda _: None).run(lambda: print(ready, flush=True))  # noqa: T201 - the test waits for it
+    agent = DoomedAgent(config, lambda _: None, notifier())
+    agent.run(lambda: print(ready, flush=True))  # noqa: T201 - the test waits for it
 
 
 if __name__ == "__main__":
