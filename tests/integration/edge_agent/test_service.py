@@ -101,7 +101,9 @@ def test_a_main_loop_that_hangs_stops_feeding_the_watchdog(
         made.server.revision = 1
         with watched(made, manager) as agent:
             agent.start().wait_ready()
-            wait_until(lambda: any(w.requests for w in made.server.windows.copy().values()), "answers")
+            wait_until(
+                lambda: any(w.requests for w in made.server.windows.copy().values()), "answers", timeout_s=40
+            )
             manager.wait_for("WATCHDOG=1")
             outbox = sqlite3.connect(made.state_dir / "outbox.sqlite", isolation_level=None)
             with contextlib.closing(outbox):
