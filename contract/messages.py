@@ -183,6 +183,7 @@ class EventKind(str, enum.Enum):
     REFUSED = "refused"
     TELEMETRY_DROPPED = "telemetry-dropped"
     DELEGATE_FELL_BACK = "delegate-fell-back"
+    SOURCE_OVERLOADED = "source-overloaded"
 
 
 class Event(Message, frozen=True, kw_only=True):

@@ -283,6 +283,8 @@ class Agent:
             self._shipment.tick(now_s)
         if is_ready:
             self._sources.tick(now_s)
+            for model, words in self._sources.news(now_s):
+                self._send_event(EventKind.SOURCE_OVERLOADED, words, model=model)
             self._gateway.tick(now_s)
             self._pipelines.tick(now_s)
             self._manager.alive(now_s, self._state_words())

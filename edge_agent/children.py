@@ -6,7 +6,9 @@ what they do: a child loads its own libraries, and the main process none of them
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import random
 import subprocess
 import time
@@ -19,6 +21,7 @@ BACKOFF = Backoff(base_s=2.0, cap_s=60.0)
 STEADY_S = 60.0
 """A child that ran this long was well: the next pause starts small."""
 _END_S = 1.0
+_HEAR_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +41,11 @@ class Children:
 
     Args:
         commands: Name of each child for the log, and how it is started. It ends when its standard input does.
+        tells: Whether what they write to standard output is kept for ``_hear``.
     """
 
-    def __init__(self, commands: Iterable[tuple[str, tuple[str, ...]]]) -> None:
+    def __init__(self, commands: Iterable[tuple[str, tuple[str, ...]]], *, tells: bool = False) -> None:
+        self._tells = tells
         self._children = [_Child(command, name) for name, command in commands]
 
     def tick(self, now_s: float) -> None:
@@ -53,11 +58,41 @@ class Children:
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, child.process.returncode, now_s)
             if child.process is None and now_s >= child.next_start_s:
-                child.process = subprocess.Popen(child.command, stdin=subprocess.PIPE)
+                stdout = subprocess.PIPE if self._tells else None
+                child.process = subprocess.Popen(child.command, stdin=subprocess.PIPE, stdout=stdout)
                 child.started_s = now_s
+                for pipe in (child.process.stdin, child.process.stdout):
+                    if pipe is not None:
+                        os.set_blocking(pipe.fileno(), False)
+                self._has_started(child.process)
+
+    def _has_started(self, process: subprocess.Popen[bytes]) -> None:
+        """What a new child is told first."""
+
+    def _order(self, process: subprocess.Popen[bytes], line: bytes) -> None:
+        """Write to a child's standard input; one that does not read is not waited for."""
+        assert process.stdin is not None  # noqa: S101 - it was started with one
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            os.write(process.stdin.fileno(), line)
+
+    def _order_all(self, line: bytes) -> None:
+        for child in self._children:
+            if child.process is not None:
+                self._order(child.process, line)
+
+    def _hear(self) -> list[tuple[int, bytes]]:
+        """What children have written since the last time: number of the child, and its bytes, bounded."""
+        heard: list[tuple[int, bytes]] = []
+        for number, child in enumerate(self._children):
+            if child.process is None or child.process.stdout is None:
+                continue
+            with contextlib.suppress(BlockingIOError):
+                content = os.read(child.process.stdout.fileno(), _HEAR_BYTES)
+                heard += [(number, content)] if content else []
+        return heard
 
     def _note_end(self, child: _Child, code: int, now_s: float) -> None:
-        _close_stdin(child)
+        _close_pipes(child)
         child.process = None
         child.failures = 1 if now_s - child.started_s >= STEADY_S else child.failures + 1
         pause_s = BACKOFF.delay_s(child.failures, random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
@@ -68,7 +103,7 @@ class Children:
         """Ask all to end."""
         for child in self._children:
             if child.process is not None:
-                _close_stdin(child)
+                _close_pipes(child)
                 child.process.terminate()
 
     def join(self) -> None:
@@ -84,6 +119,8 @@ class Children:
                 child.process.wait()
 
 
-def _close_stdin(child: _Child) -> None:
-    if child.process is not None and child.process.stdin is not None:
-        child.process.stdin.close()
+def _close_pipes(child: _Child) -> None:
+    assert child.process is not None  # noqa: S101 - only called for one that was started
+    for pipe in (child.process.stdin, child.process.stdout):
+        if pipe is not None:
+            pipe.close()

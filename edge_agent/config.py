@@ -10,16 +10,17 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from contract.errors import ConfigError, ManifestError
-from contract.identifiers import nearest, parse_device_id, parse_model, parse_profile_id
+from contract.identifiers import nearest, parse_device_id, parse_profile_id
 from contract.topics import DEFAULT_PREFIX, Topics
 from edge_agent.gateway.settings import GatewaySettings, gateway_faults
 from edge_agent.inference.admission import Swap
+from edge_agent.inference.sources.settings import Source, source_faults, unknown_sink_keys
 from edge_agent.loopback import is_loopback
 from edge_agent.pipelines.settings import (
     CombinedSettings,
@@ -104,22 +105,6 @@ class TelemetrySection(Section, frozen=True, kw_only=True):
 
     window_s: Annotated[float, msgspec.Meta(ge=0.1, le=86400)] = 10.0
     outbox_max_windows: Annotated[int, msgspec.Meta(ge=100, le=1_000_000)] = 50_000
-
-
-class Source(Section, frozen=True, kw_only=True):
-    """Inputs that the agent has answered by itself.
-
-    Attributes:
-        model: Model that answers.
-        path: Folder of images.
-        kind: ``folder``: its images over and over.
-        rate_hz: Images a second.
-    """
-
-    model: str
-    path: Path
-    kind: Literal["folder"] = "folder"
-    rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
 
 
 class DelegateSection(Section, frozen=True, kw_only=True):
@@ -236,7 +221,7 @@ def unknown_keys(raw: Mapping[str, Any]) -> list[tuple[str, str]]:
         for entry in table if name == "pipelines" and isinstance(table, list) else ():
             if isinstance(entry, dict):
                 found += _unknown_in("pipelines.stages", entry.get("stages"), StageSettings)
-    return found
+    return found + unknown_sink_keys(raw.get("sources"))
 
 
 def _unknown_in(name: str, table: object, kind: type[msgspec.Struct]) -> list[tuple[str, str]]:
@@ -286,7 +271,7 @@ def _config_faults(config: AgentConfig) -> list[str]:
         *_faults_of("mqtt.prefix", Topics, config.mqtt.prefix),
     ]
     for index, source in enumerate(config.sources):
-        faults += _faults_of(f"sources[{index}].model", parse_model, source.model)
+        faults += [f"sources[{index}].{fault}" for fault in source_faults(source)]
     names = [delegate.name for delegate in config.delegates]
     faults += [
         f"delegates[{index}].name: {name} is the name of a delegate without a library of its own"
@@ -328,7 +313,7 @@ def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     gateway = config.gateway
     if gateway.socket:
         gateway = msgspec.structs.replace(gateway, socket=str(folder / Path(gateway.socket).expanduser()))
-    sources = tuple(msgspec.structs.replace(source, path=folder / source.path) for source in config.sources)
+    sources = tuple(_with_absolute_files(source, folder) for source in config.sources)
     delegates = tuple(_with_absolute_library(delegate, folder) for delegate in config.delegates)
     return msgspec.structs.replace(
         config,
@@ -338,6 +323,19 @@ def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
         gateway=gateway,
         sources=sources,
         delegates=delegates,
+    )
+
+
+def _with_absolute_files(source: Source, folder: Path) -> Source:
+    def absolute(path: str) -> str:
+        return str(folder / Path(path).expanduser()) if path else ""
+
+    sinks = tuple(
+        msgspec.structs.replace(sink, path=absolute(sink.path), password_file=absolute(sink.password_file))
+        for sink in source.sinks
+    )
+    return msgspec.structs.replace(
+        source, path=absolute(source.path), password_file=absolute(source.password_file), sinks=sinks
     )
 
 

@@ -1,16 +1,20 @@
 """The processes that feed configured sources to the models: one child each.
 
-Guarantees: those of ``edge_agent.children``. Knows nothing of images.
+Guarantees: those of ``edge_agent.children``; what a source loses is told, not only counted. Knows nothing of images.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from edge_agent.children import Children
-from edge_agent.config import Source
+from edge_agent.inference.sources.settings import Source
+from edge_agent.inference.sources.tally import LINE_MAX_BYTES, Counts, OverloadWatch, decode_counts
 
 MODULE = "edge_agent.inference.sources"
 
@@ -24,21 +28,56 @@ class SourceProcesses(Children):
     """
 
     def __init__(self, sources: Sequence[Source], run_dir: Path) -> None:
-        super().__init__((f"source of {source.model}", source_command(source, run_dir)) for source in sources)
+        super().__init__(
+            ((f"source of {source.model}", source_command(source, run_dir)) for source in sources), tells=True
+        )
+        self._sources = tuple(sources)
+        self._watches = [OverloadWatch() for _ in sources]
+        self._rests = [b"" for _ in sources]
+        self._rate_share = 1.0
+        self.counts: list[Counts] = [Counts() for _ in sources]
+        """What each source told last, in the order of the configuration."""
+
+    def set_rate(self, share: float) -> None:
+        """Run all sources at a share of their configured rates, from now on and after restarts.
+
+        Args:
+            share: Above 0, to 1.
+        """
+        if share != self._rate_share:
+            self._rate_share = share
+            self._order_all(self._rate_order())
+
+    def _rate_order(self) -> bytes:
+        return msgspec.json.encode({"rate_share": self._rate_share}) + b"\n"
+
+    def _has_started(self, process: subprocess.Popen[bytes]) -> None:
+        if self._rate_share < 1.0:
+            self._order(process, self._rate_order())
+
+    def news(self, now_s: float) -> list[tuple[str, str]]:
+        """What an operator has to know of sources since the last time: model and words.
+
+        Args:
+            now_s: Monotonic time, seconds.
+        """
+        found: list[tuple[str, str]] = []
+        for number, content in self._hear():
+            *lines, rest = (self._rests[number] + content).split(b"\n")
+            self._rests[number] = rest[-LINE_MAX_BYTES:]
+            for line in lines:
+                counts = decode_counts(line)
+                if counts is None:
+                    continue
+                self.counts[number] = counts
+                words = self._watches[number].take(counts, now_s)
+                if words:
+                    source = self._sources[number]
+                    found.append((source.model, f"source {number} ({source.kind}): {words}"))
+        return found
 
 
 def source_command(source: Source, run_dir: Path) -> tuple[str, ...]:
     """How a source's process is started."""
-    return (
-        sys.executable,
-        "-m",
-        MODULE,
-        "--run-dir",
-        str(run_dir),
-        "--model",
-        source.model,
-        "--folder",
-        str(source.path),
-        "--rate-hz",
-        str(source.rate_hz),
-    )
+    text = msgspec.json.encode(source).decode()
+    return (sys.executable, "-m", MODULE, "--run-dir", str(run_dir), "--tells", "--settings", text)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from contract.errors import BrokerError
 
@@ -35,13 +37,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Broker:
-    """Where and as whom to connect: host, port, keep-alive in seconds, client id and user name, password."""
+    """Where and as whom to connect: host, port, keep-alive in seconds, client id, password, user name.
+
+    Without a user name it is the client id; an empty one connects as nobody.
+    """
 
     host: str
     port: int
     keepalive_s: int
     client_id: str
     password: str
+    username: str | None = None
 
 
 @dataclass(frozen=True)
@@ -66,20 +72,22 @@ class MqttConnection:
 
     Args:
         broker: Where to connect.
-        will: What the broker publishes when this connection dies.
-        subscription: Topic filter.
+        will: What the broker publishes when this connection dies; None for nothing.
+        subscription: Topic filter; empty for none.
         receive: Called with topic and payload of every message.
         open_timeout_s: Longest time until the broker has accepted, seconds.
+        max_packet_bytes: Largest packet that the broker may send, which takes MQTT 5; None for any, with MQTT 3.1.1.
     """
 
     def __init__(
         self,
         broker: Broker,
-        will: Message,
+        will: Message | None,
         subscription: str,
         receive: Callable[[str, bytes], None],
         *,
         open_timeout_s: float = OPEN_TIMEOUT_S,
+        max_packet_bytes: int | None = None,
     ) -> None:
         self._broker = broker
         self._subscription = subscription
@@ -90,11 +98,19 @@ class MqttConnection:
         self._client = paho.Client(
             CallbackAPIVersion.VERSION2,
             client_id=broker.client_id,
-            clean_session=True,
+            clean_session=True if max_packet_bytes is None else None,
+            protocol=MQTTProtocolVersion.MQTTv311 if max_packet_bytes is None else MQTTProtocolVersion.MQTTv5,
             reconnect_on_failure=False,
         )
-        self._client.username_pw_set(broker.client_id, broker.password)
-        self._client.will_set(will.topic, will.payload, will.qos, will.retain)
+        username = broker.client_id if broker.username is None else broker.username
+        if username:
+            self._client.username_pw_set(username, broker.password)
+        if will is not None:
+            self._client.will_set(will.topic, will.payload, will.qos, will.retain)
+        self._properties: Properties | None = None
+        if max_packet_bytes is not None:
+            self._properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho has no types there
+            self._properties.MaximumPacketSize = max_packet_bytes
         self._client.max_inflight_messages_set(MAX_INFLIGHT)
         self._client.max_queued_messages_set(MAX_QUEUED)
         self._client.connect_timeout = open_timeout_s
@@ -112,7 +128,7 @@ class MqttConnection:
         """
         broker = self._broker
         try:
-            self._client.connect(broker.host, broker.port, broker.keepalive_s)
+            self._client.connect(broker.host, broker.port, broker.keepalive_s, properties=self._properties)
         except (OSError, ValueError) as error:
             raise BrokerError(f"broker {broker.host}:{broker.port} cannot be reached: {error}") from error
         deadline = time.monotonic() + self._open_timeout_s
@@ -170,8 +186,10 @@ class MqttConnection:
     def _on_connect(self, client: paho.Client, _data: Any, _flags: Any, code: Any, _properties: Any) -> None:
         if code.is_failure:
             self._refusal = str(code)
-        else:
+        elif self._subscription:
             client.subscribe(self._subscription, qos=1)
+        else:
+            self._is_subscribed = True
 
     def _on_subscribe(self, _client: Any, _data: Any, _mid: int, codes: list[Any], _properties: Any) -> None:
         if any(code.is_failure for code in codes):

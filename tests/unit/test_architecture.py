@@ -37,8 +37,12 @@ DOORS = {
     },
     "edge_agent": {
         "ai_edge_litert": "edge_agent.inference.runtime",
+        "cv2": "edge_agent.inference.sources.cameras",
+        "gpiod": "edge_agent.inference.sources.sinks",
         "h11": "edge_agent.gateway.http",
+        "linuxpy": "edge_agent.inference.sources.cameras",
         "paho": "edge_agent.link.mqtt",
+        "picamera2": "edge_agent.inference.sources.cameras",
         "sqlite3": "edge_agent.telemetry.outbox",
         "tensorflow": "edge_agent.inference.runtime",
         "tflite_runtime": "edge_agent.inference.runtime",

@@ -47,7 +47,7 @@ def test_relative_paths_are_relative_to_the_file_and_absolute_ones_stay(tmp_path
     assert config.device.run_dir == tmp_path / "run"
     assert config.server.root == tmp_path / "root.json"
     assert config.mqtt.password_file == tmp_path / "password"
-    assert config.sources[0].path == tmp_path / "images"
+    assert config.sources[0].path == str(tmp_path / "images")
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,8 @@ def test_relative_paths_are_relative_to_the_file_and_absolute_ones_stay(tmp_path
         ('[mqtt]\nhost = "broker.example"\n', "mqtt.host: 'broker.example' is not this machine; this version"),
         ('[[sources]]\nmodel = "A B"\npath = "b"\n', "sources[0].model: 'A B' is not a model name"),
         ('[[sources]]\nmodel = "a"\npath = "b"\nkind = "camera"\n', "Invalid enum value 'camera'"),
+        ('[[sources]]\nmodel = "a"\n', "sources[0].path: folder needs it"),
+        ('[[sources]]\npath = "b"\nsinks = [{ pth = "c" }]\n', "sources.sinks.pth: unknown key, did you mean"),
         ("sources = 3\n", "Expected `array`"),
         ("device = 3\n", "Expected `object`"),
         ("[telemetry]\nwindow_s = 0\n", "`$.telemetry.window_s`"),
@@ -159,7 +161,10 @@ def test_loopback_is_recognised(host: str, is_local: bool) -> None:  # noqa: FBT
 
 
 def test_the_shown_configuration_is_toml_that_gives_the_same_again(tmp_path: Path) -> None:
-    sources = '[[sources]]\nmodel = "digits"\npath = "a \\"b\\""\n'
+    sources = (
+        '[[sources]]\nmodel = "digits"\npath = "a \\"b\\""\n[[sources.sinks]]\nkind = "file"\npath = "results"\n'
+        '[[sources.sinks]]\nkind = "hook"\ncommand = ["/bin/true", "x"]\nlabels = ["7"]\n'
+    )
     delegates = (
         '[[delegates]]\nname = "npu"\nlibrary = "lib/npu.so"\noptions = { "a.b" = "\\"1\\"", c = "2" }\n'
     )
@@ -172,6 +177,7 @@ def test_the_shown_configuration_is_toml_that_gives_the_same_again(tmp_path: Pat
     config = load(tmp_path, TEXT + sources + delegates + plain + combined)
     assert config.delegates[0].library == str(tmp_path / "lib" / "npu.so")
     assert config.delegates[1].library == "libgpu.so"
+    assert config.sources[0].sinks[0].path == str(tmp_path / "results")
     text = show_config(config)
     assert set(msgspec.toml.decode(text)) == set(sections())
     assert load(tmp_path, text) == config

@@ -1,0 +1,57 @@
+"""Captures and sinks by their kind.
+
+Guarantees: what a kind needs is imported only for a source that has it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from edge_agent.inference.sources.doors import Capture, Sink
+from edge_agent.inference.sources.settings import Sink as SinkSettings
+from edge_agent.inference.sources.settings import Source
+
+
+def open_capture(source: Source) -> Capture:
+    """The capture of a source.
+
+    Raises:
+        ConfigError: It can never work as it is configured.
+    """
+    if source.kind == "mqtt":
+        from edge_agent.inference.sources.broker import TopicCapture
+
+        return TopicCapture(source)
+    if source.kind in {"folder", "watch"}:
+        from edge_agent.inference.sources.folders import FolderCapture, WatchCapture
+
+        folder = Path(source.path)
+        return FolderCapture(folder) if source.kind == "folder" else WatchCapture(folder, source.done)
+    from edge_agent.inference.sources import cameras
+
+    open_camera = {
+        "v4l2": cameras.open_v4l2,
+        "picamera2": cameras.open_picamera,
+        "opencv": cameras.open_opencv,
+    }[source.kind]
+    return cameras.CameraCapture(partial(open_camera, source))
+
+
+def open_sink(sink: SinkSettings) -> Sink:
+    """A sink.
+
+    Raises:
+        ConfigError: It can never work as it is configured.
+    """
+    if sink.kind == "mqtt":
+        from edge_agent.inference.sources.broker import TopicSink
+
+        return TopicSink(sink)
+    from edge_agent.inference.sources import sinks
+
+    if sink.kind == "file":
+        return sinks.FileSink(sink)
+    if sink.kind == "callback":
+        return sinks.CallbackSink(sink)
+    return sinks.HookSink(sink) if sink.kind == "hook" else sinks.open_gpio(sink)
