@@ -73,11 +73,11 @@ class LoadedModel:
         """
         if not self._inputs:
             raise RuntimeLoadError("the model has no input")
-        stored = [
-            (border.index, border.store(values).reshape((len(values), *border.shape)))
-            for border, values in zip(self._inputs, inputs, strict=True)
-        ]
         try:
+            stored = [
+                (border.index, border.store(values).reshape((len(values), *border.shape)))
+                for border, values in zip(self._inputs, inputs, strict=True)
+            ]
             rows = self._run_one_border(stored[0]) if self._has_one_border else self._run_all_borders(stored)
             return tuple(border.read(row) for border, row in zip(self._outputs, rows, strict=True))
         except (ValueError, RuntimeError) as error:

@@ -99,14 +99,18 @@ def test_a_cancelled_request_leaves_its_answer_to_nobody(shared_run_dir: Path) -
     async def ask() -> None:
         async with connect_async(shared_run_dir, connections=1) as fleet:
             model = fleet.model("digits")
+            cancelled = 0
             for turns in range(12):  # cancelled at every point of its way
                 task = asyncio.create_task(model.infer(images_of(3)[0]))
                 for _ in range(turns):
                     await asyncio.sleep(0)
                 task.cancel()
                 assert (await model.infer(images_of(7)[0])).label == "7"
-                with pytest.raises(asyncio.CancelledError):
-                    await task
+                await asyncio.wait([task], timeout=10)
+                # On a busy machine the answer may have come before it was cancelled.
+                assert task.cancelled() or task.result().label == "3"
+                cancelled += task.cancelled()
+            assert cancelled > 0
 
     asyncio.run(ask())
 
