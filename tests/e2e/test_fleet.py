@@ -103,7 +103,10 @@ def with_wrong_golden_outputs(bundle: Path, folder: Path, version: str) -> Path:
     golden: Artifact = an_artifact((folder / "wrong.npz").read_bytes())
     files[golden.sha256] = folder / "wrong.npz"
     spoiled = msgspec.structs.replace(
-        manifest, version=version, golden=msgspec.structs.replace(manifest.golden, artifact=golden)
+        manifest,
+        version=version,
+        golden=msgspec.structs.replace(manifest.golden, artifact=golden),
+        documents=None,  # they tell of the artifacts as they were
     )
     return write_bundle(folder, spoiled, files)
 
@@ -161,4 +164,5 @@ def as_version_1_4_0(bundle: Path, folder: Path) -> Path:
         for digest in reader.manifest.artifacts():
             files[digest] = folder / digest
             files[digest].write_bytes(reader.read_artifact(digest))
-        return write_bundle(folder, msgspec.structs.replace(reader.manifest, version="1.4.0"), files)
+        manifest = msgspec.structs.replace(reader.manifest, version="1.4.0", documents=None)
+        return write_bundle(folder, manifest, files)
