@@ -154,8 +154,8 @@ def _rows(ours: Side, bare: Side, theirs: Side, right: Sequence[npt.NDArray[np.b
         ),
         Row(f"{name}: bytes", size, "bytes", 1, None, other, versions),
         Row(
-            f"{name}: top-1 below TFLiteConverter's",
-            100 * (reference - accuracy),
+            f"{name}: top-1 apart from TFLiteConverter's",
+            100 * abs(accuracy - reference),
             "points",
             count,
             at_most(100 * noise),
