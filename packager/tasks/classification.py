@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.manifest import ClassificationPostprocessing, ImagePreprocessing, Task
-from contract.tensor import DType
 from packager.calibration import load_calibration
 from packager.description import Source
 from packager.images import ImageSet
 from packager.preprocess import image_geometry, plan_preprocessing, to_inputs
+from packager.tasks.borders import image_to_row_faults
 from packager.tasks.kind import DataRequest, Kind, Loaded, NoOptions, Presentation
 from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
 from packager.tasks.task import Array, Counts, Floats, Scores
@@ -130,24 +130,9 @@ class Classification:
 
 
 def _border_faults(source: Source, _: Any) -> list[str]:
-    faults = [
-        f"{len(specs)} {what}s, one is possible"
-        for what, specs in (("input", source.inputs), ("output", source.outputs))
-        if len(specs) != 1
-    ]
-    if faults:
-        return faults
-    (image,), (scores,) = source.inputs, source.outputs
-    faults = [
-        f"{what} {spec.name} is {spec.dtype.value}, not {DType.FLOAT32.value}"
-        for what, spec in (("input", image), ("output", scores))
-        if spec.dtype is not DType.FLOAT32
-    ]
-    if image_geometry(image.shape) is None:
-        faults.append(f"input {image.name} has shape {image.shape}, not (1, H, W, C) with 1 or 3 channels")
-    if len(scores.shape) != 2 or scores.shape[0] not in {1, -1} or scores.shape[1] < 2:
-        faults.append(f"output {scores.name} has shape {scores.shape}, not (1, classes)")
-    return faults
+    return image_to_row_faults(
+        source, "classes", lambda spec: spec.shape[0] in {1, -1} and spec.shape[1] >= 2
+    )
 
 
 def _load(request: DataRequest) -> Loaded:

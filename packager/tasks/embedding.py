@@ -30,12 +30,12 @@ import numpy.typing as npt
 from contract.errors import ConfigError, ManifestError
 from contract.manifest import Task as TaskName
 from contract.results import EmbeddingDecoding
-from contract.tensor import DType
 from packager.calibration import load_calibration
 from packager.description import Source
 from packager.images import ImageSet, list_images, read_images
 from packager.preprocess import image_geometry, plan_preprocessing
 from packager.tasks.arrays import sample_elements
+from packager.tasks.borders import image_to_row_faults
 from packager.tasks.classification import CalibrationImages
 from packager.tasks.kind import DataRequest, Kind, Loaded, Presentation
 from packager.tasks.plain import refuse_labels
@@ -202,24 +202,7 @@ def found_shares(embeddings: Scores, truth: npt.NDArray[np.int64], k: int) -> Sc
 
 
 def _border_faults(source: Source, _: Any) -> list[str]:
-    faults = [
-        f"{len(specs)} {what}s, one is possible"
-        for what, specs in (("input", source.inputs), ("output", source.outputs))
-        if len(specs) != 1
-    ]
-    if faults:
-        return faults
-    (image,), (values,) = source.inputs, source.outputs
-    faults = [
-        f"{what} {spec.name} is {spec.dtype.value}, not {DType.FLOAT32.value}"
-        for what, spec in (("input", image), ("output", values))
-        if spec.dtype is not DType.FLOAT32
-    ]
-    if image_geometry(image.shape) is None:
-        faults.append(f"input {image.name} has shape {image.shape}, not (1, H, W, C) with 1 or 3 channels")
-    if len(values.shape) != 2 or sample_elements(values) < 2:
-        faults.append(f"output {values.name} has shape {values.shape}, not (1, values)")
-    return faults
+    return image_to_row_faults(source, "values", lambda spec: sample_elements(spec) >= 2)
 
 
 def _load(request: DataRequest) -> Loaded:
