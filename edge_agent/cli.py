@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from contract.commands import LitefleetGroup
-from edge_agent.config import load_config, show_config
+from edge_agent.config import load_config
 from edge_agent.service.cli import service
 
 CONFIG_OPTION = click.option(
@@ -43,6 +43,8 @@ def run(config_path: Path, *, print_config: bool) -> None:
     """
     config = load_config(config_path, os.environ)
     if print_config:
+        from edge_agent.config_text import show_config
+
         click.echo(show_config(config), nl=False)
         return
     from edge_agent.app import run_agent
@@ -90,14 +92,15 @@ def doctor(config_path: Path | None, *, is_fresh: bool, as_json: bool) -> None:
 
     Example: litefleet-agent doctor --config agent.toml
     """
-    from edge_agent.doctor import agent_note, check_usable, examine, show_survey, survey_document
+    from edge_agent.doctor import agent_note, check_usable, examine, feel, show_survey, survey_document
 
     config = None if config_path is None else load_config(config_path, os.environ)
+    reading, limits = feel(config)  # before the probes warm it up
     survey = examine(config, is_fresh=is_fresh)
     if as_json:
-        click.echo(msgspec.json.encode(survey_document(survey)).decode())
+        click.echo(msgspec.json.encode(survey_document(survey, reading)).decode())
     else:
-        click.echo(show_survey(survey, agent_note(config)))
+        click.echo(show_survey(survey, reading, limits, agent_note(config)))
     check_usable(survey)
 
 

@@ -19,6 +19,7 @@ from contract.errors import ConfigError, ManifestError
 from contract.identifiers import nearest, parse_device_id, parse_profile_id
 from contract.topics import DEFAULT_PREFIX, Topics
 from edge_agent.gateway.settings import GatewaySettings, gateway_faults
+from edge_agent.heat.settings import HeatSettings, heat_faults
 from edge_agent.inference.admission import Swap
 from edge_agent.inference.sources.settings import Source, source_faults, unknown_sink_keys
 from edge_agent.loopback import is_loopback
@@ -33,7 +34,7 @@ from edge_agent.pipelines.settings import (
 CONFIG_MAX_BYTES = 64 * 1024
 PASSWORD_MAX_BYTES = 1024
 ENV_PREFIX = "LITEFLEET_AGENT_"
-_LIST_SECTIONS = frozenset({"sources", "delegates", "pipelines", "ensembles"})
+LIST_SECTIONS = frozenset({"sources", "delegates", "pipelines", "ensembles"})
 _TAKEN_NAMES = frozenset({"xnnpack", "none", "external"})
 """Delegates that are no library, or a kind of them."""
 
@@ -132,6 +133,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     update: UpdateSection = UpdateSection()
     telemetry: TelemetrySection = TelemetrySection()
     gateway: GatewaySettings = GatewaySettings()
+    heat: HeatSettings = HeatSettings()
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=16)] = ()
     delegates: Annotated[tuple[DelegateSection, ...], msgspec.Meta(max_length=4)] = ()
     pipelines: Annotated[tuple[PipelineSettings, ...], msgspec.Meta(max_length=8)] = ()
@@ -194,7 +196,7 @@ def parse_config(raw: Mapping[str, Any], environment: Mapping[str, str], path: P
 
 
 def sections() -> dict[str, type[msgspec.Struct]]:
-    """Every table of the file by its name; those of ``_LIST_SECTIONS`` repeat."""
+    """Every table of the file by its name; those of ``LIST_SECTIONS`` repeat."""
     return {
         "device": DeviceSection,
         "server": ServerSection,
@@ -202,6 +204,7 @@ def sections() -> dict[str, type[msgspec.Struct]]:
         "update": UpdateSection,
         "telemetry": TelemetrySection,
         "gateway": GatewaySettings,
+        "heat": HeatSettings,
         "sources": Source,
         "delegates": DelegateSection,
         "pipelines": PipelineSettings,
@@ -238,7 +241,7 @@ def _with_environment(
     known = {
         f"{ENV_PREFIX}{name}_{field.encode_name}".upper(): (name, field)
         for name, section in sections().items()
-        if name not in _LIST_SECTIONS
+        if name not in LIST_SECTIONS
         for field in msgspec.structs.fields(section)
     }
     faults: list[str] = []
@@ -281,6 +284,7 @@ def _config_faults(config: AgentConfig) -> list[str]:
     faults += ["delegates: one name stands twice"] if len(set(names)) != len(names) else []
     faults += combined_faults(config.combined())
     faults += [f"gateway.{fault}" for fault in gateway_faults(config.gateway)]
+    faults += [f"heat.{fault}" for fault in heat_faults(config.heat)]
     if not is_loopback(config.mqtt.host):
         faults.append(f"mqtt.host: {config.mqtt.host!r} is not this machine; {_NO_TLS}")
     url = urlsplit(config.server.url)
@@ -313,6 +317,12 @@ def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
     gateway = config.gateway
     if gateway.socket:
         gateway = msgspec.structs.replace(gateway, socket=str(folder / Path(gateway.socket).expanduser()))
+    heat = msgspec.structs.replace(
+        config.heat,
+        sensor=str(folder / config.heat.sensor) if config.heat.sensor else "",
+        sysfs=folder / config.heat.sysfs,
+        vcgencmd=folder / config.heat.vcgencmd,
+    )
     sources = tuple(_with_absolute_files(source, folder) for source in config.sources)
     delegates = tuple(_with_absolute_library(delegate, folder) for delegate in config.delegates)
     return msgspec.structs.replace(
@@ -321,6 +331,7 @@ def _with_absolute_paths(config: AgentConfig, folder: Path) -> AgentConfig:
         server=server,
         mqtt=mqtt,
         gateway=gateway,
+        heat=heat,
         sources=sources,
         delegates=delegates,
     )
@@ -368,27 +379,3 @@ def read_password(path: Path) -> str:
     if not password:
         raise ConfigError(f"mqtt.password_file: {path} is empty")
     return password
-
-
-def show_config(config: AgentConfig) -> str:
-    """The configuration as TOML, every setting with the value in force; secrets stand in their files only."""
-    blocks: list[str] = []
-    for name in sections():
-        value = getattr(config, name)
-        heading = f"[[{name}]]" if name in _LIST_SECTIONS else f"[{name}]"
-        for table in value if isinstance(value, tuple) else (value,):
-            lines = [f"{key} = {_toml_value(getattr(table, key))}" for key in table.__struct_fields__]
-            blocks.append("\n".join([heading, *lines]))
-    return "\n\n".join(blocks) + "\n"
-
-
-def _toml_value(value: object) -> str:
-    if isinstance(value, msgspec.Struct):
-        value = msgspec.structs.asdict(value)
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_toml_value, value)) + "]"
-    if isinstance(value, dict):
-        pairs = [f"{_toml_value(key)} = {_toml_value(entry)}" for key, entry in value.items()]
-        return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
-    # A JSON string, integer or float is also a TOML one (https://toml.io/en/v1.0.0, "String", "Float").
-    return msgspec.json.encode(str(value) if isinstance(value, Path) else value).decode()

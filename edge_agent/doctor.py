@@ -17,6 +17,10 @@ from contract.probing import Verdict
 from edge_agent.board_engine import survey_board
 from edge_agent.config import AgentConfig
 from edge_agent.files import lock_holder
+from edge_agent.heat.board import sensors_of
+from edge_agent.heat.reading import Reading
+from edge_agent.heat.settings import HeatSettings, Limits, limits_of
+from edge_agent.heat.words import describe_reading
 from edge_agent.inference.board import CORAL_USB_IDS, Facts
 from edge_agent.inference.prober import Prober
 from edge_agent.inference.survey import Survey
@@ -51,6 +55,17 @@ def examine(config: AgentConfig | None, *, is_fresh: bool) -> Survey:
     )
 
 
+def feel(config: AgentConfig | None) -> tuple[Reading, Limits]:
+    """How warm this board is, whether something slows it, its battery; and the limits in force.
+
+    Raises:
+        ConfigError: The configuration names no known profile.
+    """
+    settings = HeatSettings() if config is None else config.heat
+    thermal = None if config is None else load_profile(config.device.profile).thermal
+    return sensors_of(settings, thermal).read(), limits_of(settings, thermal)
+
+
 def check_usable(survey: Survey) -> None:
     """Refuse a board that can run nothing.
 
@@ -70,7 +85,7 @@ def agent_note(config: AgentConfig | None) -> str:
     return f"the agent runs as process {pid}: a delegate that serves one process only may refuse a second one"
 
 
-def survey_document(survey: Survey) -> dict[str, Any]:
+def survey_document(survey: Survey, reading: Reading) -> dict[str, Any]:
     """Everything for programs, as JSON types."""
     runtime = survey.resolution.runtime
     document: dict[str, Any] = msgspec.to_builtins(
@@ -80,6 +95,7 @@ def survey_document(survey: Survey) -> dict[str, Any]:
             "delegates": survey.resolution.delegates(),
             "verdicts": survey.resolution.verdicts,
             "facts": survey.facts,
+            "heat": reading,
             "is_remembered": survey.is_remembered,
             "seconds": round(survey.seconds, 3),
         }
@@ -87,9 +103,11 @@ def survey_document(survey: Survey) -> dict[str, Any]:
     return document
 
 
-def show_survey(survey: Survey, note: str = "") -> str:
+def show_survey(survey: Survey, reading: Reading, limits: Limits, note: str = "") -> str:
     """Everything for people."""
-    lines = [*_facts(survey.facts), "", *_verdicts(survey), "", _conclusion(survey)]
+    rows = {**_facts(survey.facts), **describe_reading(reading, limits)}
+    lines = [f"{name + ':':<11} {text}" for name, text in rows.items()]
+    lines += ["", *_verdicts(survey), "", _conclusion(survey)]
     if survey.is_remembered:
         lines.append(
             "These verdicts were reached before, and nothing has changed since; --fresh tries again."
@@ -99,8 +117,8 @@ def show_survey(survey: Survey, note: str = "") -> str:
     return "\n".join(lines)
 
 
-def _facts(facts: Facts) -> Iterator[str]:
-    rows = {
+def _facts(facts: Facts) -> dict[str, str]:
+    return {
         "board": facts.board or "no device tree",
         "processor": f"{facts.cpu_model or facts.arch}, {facts.cores} cores",
         "user land": f"{facts.arch or 'unknown'}, {facts.bits} bit, kernel {facts.kernel}",
@@ -112,7 +130,6 @@ def _facts(facts: Facts) -> Iterator[str]:
         "Edge TPU": ", ".join(_accelerators(facts)) or "none connected",
         "cooling": ", ".join(_cooling(facts)) or "no fan, no sensor",
     }
-    yield from (f"{name + ':':<11} {text}" for name, text in rows.items())
 
 
 def _accelerators(facts: Facts) -> Iterator[str]:

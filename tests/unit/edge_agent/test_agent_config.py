@@ -12,8 +12,8 @@ from edge_agent.config import (
     load_config,
     read_password,
     sections,
-    show_config,
 )
+from edge_agent.config_text import show_config
 from edge_agent.loopback import is_loopback
 from edge_agent.pipelines.settings import StageSettings
 

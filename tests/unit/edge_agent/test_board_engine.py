@@ -11,6 +11,8 @@ from contract.errors import RuntimeLoadError
 from edge_agent.board_engine import BoardEngine, wishes_of
 from edge_agent.config import DelegateSection
 from edge_agent.doctor import check_usable, show_survey, survey_document
+from edge_agent.heat.reading import Battery, Flag, Reading
+from edge_agent.heat.settings import Limits
 from edge_agent.inference.board import Accelerator, Cooling, Facts, InstalledRuntime, Temperature
 from edge_agent.inference.engine import ExternalDelegate
 from edge_agent.inference.probe_protocol import At, Outcome, Passed, ProbeJob
@@ -37,6 +39,13 @@ BOARD = Facts(
     temperatures=(Temperature(zone="cpu-thermal", celsius=51.5),),
 )
 TPU = ExternalDelegate(name="edgetpu", library="libedgetpu.so.1")
+
+READING = Reading(
+    celsius=51.5,
+    sensor="cpu-thermal",
+    flags=(Flag.UNDER_VOLTAGE,),
+    battery=Battery(ratio=0.5, is_discharging=True),
+)
 
 
 def passes(job: ProbeJob) -> Outcome:
@@ -82,12 +91,15 @@ def test_an_agent_that_is_told_to_stop_while_it_looks_stops(tmp_path: Path) -> N
 
 
 def test_for_people_everything_stands_in_plain_words_with_its_remedy() -> None:
-    text = show_survey(a_survey(), "the agent runs")
+    text = show_survey(a_survey(), READING, Limits(60.0, 85.0), "the agent runs")
     for words in (
         "board:      Raspberry Pi 4 Model B",
         "1a6e:089a at /dev/bus/usb/001/004, 480 Mbit/s (USB 2: slower than a fast processor",
         "this user may not use it",
         "pwm-fan 1 of 4, cpu-thermal 52 °C",
+        "heat:       51.5 °C (cpu-thermal), soft limit 60 °C, hard limit 85 °C",
+        "throttled:  the supply voltage is too low",
+        "battery:    50%, discharging",
         "ok   ai-edge-litert 2.3.0, xnnpack: took 6 of 6 nodes",
         "FAIL ai-edge-litert 2.3.0, edgetpu: no-permission",
         "to do: USB: udev rule",
@@ -96,18 +108,18 @@ def test_for_people_everything_stands_in_plain_words_with_its_remedy() -> None:
     ):
         assert words in text
     assert "--fresh" not in text
-    assert "--fresh" in show_survey(a_survey(is_remembered=True))
+    assert "--fresh" in show_survey(a_survey(is_remembered=True), READING, Limits())
 
 
 def test_a_runtime_that_was_not_needed_is_not_called_broken() -> None:
     ready = msgspec.structs.replace(USB2, is_accessible=True)
     facts = msgspec.structs.replace(BOARD, accelerators=(ready,))
-    assert "--   tflite-runtime 2.14.0: not tried" in show_survey(a_survey(facts))
+    assert "--   tflite-runtime 2.14.0: not tried" in show_survey(a_survey(facts), READING, Limits())
 
 
 def test_a_board_that_can_run_nothing_says_so_and_ends_with_the_remedy() -> None:
     bare = a_survey(msgspec.structs.replace(BOARD, runtimes=(), accelerators=(), cooling=(), temperatures=()))
-    assert "Nothing can run on this board." in show_survey(bare)
+    assert "Nothing can run on this board." in show_survey(bare, READING, Limits())
     with pytest.raises(RuntimeLoadError) as caught:
         check_usable(bare)
     assert "pip install" in caught.value.remedy
@@ -119,12 +131,13 @@ def test_without_delegates_the_conclusion_says_so() -> None:
         return crashes(job) if job.has_xnnpack else passes(job)
 
     facts = msgspec.structs.replace(BOARD, runtimes=BOARD.runtimes[:1])
-    text = show_survey(a_survey(facts, probe=plain_only))
+    text = show_survey(a_survey(facts, probe=plain_only), READING, Limits())
     assert "Models run on ai-edge-litert 2.3.0, without delegates." in text
 
 
 def test_for_programs_everything_is_json() -> None:
-    document = survey_document(a_survey())
+    document = survey_document(a_survey(), READING)
     assert (document["is_usable"], document["runtime"]["name"]) == (True, "ai-edge-litert")
     assert document["verdicts"][-1]["cause"]
+    assert (document["heat"]["celsius"], document["heat"]["flags"]) == (51.5, ("under-voltage",))
     assert msgspec.json.encode(document)

@@ -1,0 +1,1 @@
+"""Heat and power of the board: what its sensors say, and what the agent does about it."""
