@@ -20,6 +20,7 @@ from edge_agent.inference import protocol
 from edge_agent.inference.asking import unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.feed import Feed
+from edge_agent.inference.patience import Patience
 
 _Extras = list[tuple[int, int, "array.array[int]"]]
 _TIMEVAL = struct.Struct("@ll")
@@ -43,7 +44,7 @@ class Connection:
             AccessError: This user may not connect.
             ConfigError: The path is too long for a socket.
         """
-        self._may_spin = protocol.may_spin(len(os.sched_getaffinity(0)))
+        self._patience = Patience(len(os.sched_getaffinity(0)))
         self._timeout_s = 0.0
         self._name = path.stem
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
@@ -82,7 +83,7 @@ class Connection:
             DeadlineError: No answer in time.
         """
         self._set_timeout(timeout_s)
-        is_quick = self._may_spin and self.dialogue.is_quick
+        is_quick = self.dialogue.is_quick and self._patience.try_awake()
         self._send(self.dialogue.request(feed))
         if is_quick:
             self._linger()
@@ -123,8 +124,10 @@ class Connection:
     def _linger(self) -> None:
         """Stay awake for an answer that will be there in a moment, as the last one was."""
         ends = time.perf_counter() + protocol.SPIN_S
-        while not self._poll.poll(0) and time.perf_counter() < ends:
-            os.sched_yield()  # the worker may be waiting for this very core
+        has_come = False
+        while not has_come and time.perf_counter() < ends:
+            has_come = bool(self._poll.poll(0))
+        self._patience.note(has_come=has_come)
 
     def _late(self) -> DeadlineError:
         return DeadlineError(f"{self._name} gave no answer within {self._timeout_s:g} s")

@@ -20,6 +20,7 @@ from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
 from edge_agent.inference.memory import release_free_memory
 from edge_agent.inference.model import LoadedModel
+from edge_agent.inference.patience import Patience
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import load_slot
 
@@ -41,7 +42,7 @@ class Worker:
         self._drain_ends: float | None = None
         self._has_ended = False
         self._is_busy = False
-        self._may_spin = protocol.may_spin(len(os.sched_getaffinity(0)))
+        self._patience = Patience(len(os.sched_getaffinity(0)))
 
     def run(self) -> None:
         """Serve until the control channel ends, or a drain is over."""
@@ -71,17 +72,18 @@ class Worker:
         Sleeping and waking up costs more than a small model's whole inference. The moment is short, and a client
         that takes its time, as a camera does, costs it once.
         """
-        if self._is_busy:
+        if self._is_busy and self._patience.try_awake():
             ends = time.perf_counter() + protocol.SPIN_S
             while time.perf_counter() < ends:
                 events = self._poll.poll(0)
                 if events:
+                    self._patience.note(has_come=True)
                     return events
-                os.sched_yield()  # the client may be waiting for this very core
+            self._patience.note(has_come=False)
         began = time.perf_counter()
         left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
         events = self._poll.poll(left_s)
-        self._is_busy = self._may_spin and time.perf_counter() - began < protocol.SPIN_S
+        self._is_busy = time.perf_counter() - began < protocol.SPIN_S
         return events
 
     def _obey(self) -> None:
