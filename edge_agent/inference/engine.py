@@ -50,10 +50,12 @@ class Engine(msgspec.Struct, frozen=True, kw_only=True):
         has_xnnpack: Whether XNNPACK survived.
         externals: Delegates in libraries that survived, best first.
         lost: Those that did not.
+        has_weight_cache: Whether large models may have their packed weights on disk.
     """
 
     runtime: str = ""
     has_xnnpack: bool = True
+    has_weight_cache: bool = True
     externals: tuple[ExternalDelegate, ...] = ()
     lost: tuple[LostDelegate, ...] = ()
 

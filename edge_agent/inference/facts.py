@@ -91,6 +91,15 @@ def read_facts(root: Path = Path("/"), python: PythonEnvironment | None = None) 
     )
 
 
+def processor_of(root: Path = Path("/")) -> str:
+    """Architecture, model and features of the first processor, as text: what kernels are chosen by."""
+    cpu = _cpu_fields(root)
+    kind = cpu.get("model name") or " ".join(
+        cpu.get(f"CPU {key}", "") for key in ("implementer", "part", "variant")
+    )
+    return " ".join([platform.machine(), kind, *sorted(cpu.get("flags", cpu.get("Features", "")).split())])
+
+
 def find_library(name: str, root: Path = Path("/"), arch: str = "") -> Path | None:
     """Where a shared library is: at its absolute path, or in the folders that the loader knows by default."""
     if "/" in name:

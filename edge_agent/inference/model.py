@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,10 @@ from edge_agent.inference.preprocess import Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import golden_cases, judge
 from edge_agent.inference.slot import Slot
+from edge_agent.inference.weight_cache import is_worth
+
+if TYPE_CHECKING:
+    from edge_agent.inference.compiled import CompiledGraph
 
 WARM_UP_RUNS = 3
 """The first run allocates and touches memory, the second may still; measured on digits: 5, 1.2, 1.0 times the rest."""
@@ -54,7 +58,7 @@ class LoadedModel:
         manifest = slot.manifest
         self._slot = slot
         self.digest = slot.variant.artifact.sha256
-        self.graph = Graph(runtime, slot.model_path(), slot.variant, threads, engine)
+        self.graph: Graph | CompiledGraph = _open(slot, runtime, threads, engine)
         self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
         self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
         self._output_names = [border.name for border in self._outputs]
@@ -233,6 +237,19 @@ class LoadedModel:
             top1_agreement=verdict.top1_agreement,
             duration_s=time.perf_counter() - began,
         )
+
+
+def _open(slot: Slot, runtime: Runtime, threads: int, engine: Engine) -> Graph | CompiledGraph:
+    variant, path = slot.variant, slot.model_path()
+    if is_worth(variant.artifact.size_bytes, variant.delegate, runtime.name, engine):
+        from edge_agent.inference.cached_weights import (
+            open_cached,  # nothing of it is needed by a small model
+        )
+
+        graph = open_cached(runtime, path, variant, threads)
+        if graph is not None:
+            return graph
+    return Graph(runtime, path, variant, threads, engine)
 
 
 def _real(raw: npt.NDArray[Any], border: Border) -> npt.NDArray[np.float32]:

@@ -104,6 +104,11 @@ def find_runtime(only: str = "") -> Runtime:
     )
 
 
+def import_compiled() -> Any:
+    """The module of ai-edge-litert's second interface; raises ImportError where it has none."""
+    return importlib.import_module("ai_edge_litert.compiled_model")
+
+
 def _version_of(distribution: str) -> str:
     """What a package says of itself: asking ``importlib.metadata`` costs a worker 1 MiB."""
     return str(getattr(sys.modules[distribution.replace("-", "_")], "__version__", ""))
@@ -116,11 +121,13 @@ class Graph:
         inputs: In the model's own order.
         outputs: In the model's own order.
         delegate: Asked for and got.
+        signature: Key of the signature that names its tensors; empty for a model without one.
     """
 
     inputs: tuple[Border, ...]
     outputs: tuple[Border, ...]
     delegate: DelegateReport
+    signature: str
 
     def __init__(
         self, runtime: Runtime, path: Path, variant: Variant, threads: int, engine: Engine = UNPROVED
@@ -170,9 +177,9 @@ class Graph:
         self._interpreter = open_interpreter(module, path, attempt, threads)
         early = ops_in(self._interpreter)
         self._interpreter.allocate_tensors()
-        signature = _signature(self._interpreter)
-        self.inputs = _borders(self._interpreter.get_input_details(), signature[0])
-        self.outputs = _borders(self._interpreter.get_output_details(), signature[1])
+        self.signature, into, out_of = _signature(self._interpreter)
+        self.inputs = _borders(self._interpreter.get_input_details(), into)
+        self.outputs = _borders(self._interpreter.get_output_details(), out_of)
         if attempt.delegate is not None:  # a delegate may refuse only now
             self.run([np.zeros(border.shape, border.dtype) for border in self.inputs])
         return early
@@ -223,15 +230,16 @@ def is_compiled_for_edgetpu(path: Path) -> bool:
         raise RuntimeLoadError(f"{path.name} cannot be read: {error}") from error
 
 
-def _signature(interpreter: Any) -> tuple[dict[int, str], dict[int, str]]:
-    """Tensor index to signature name, of inputs and of outputs; empty for models without a signature."""
+def _signature(interpreter: Any) -> tuple[str, dict[int, str], dict[int, str]]:
+    """Its key, then tensor index to name, of inputs and of outputs; empty for models without a signature."""
     for key in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(key)
         return (
+            str(key),
             {int(detail["index"]): name for name, detail in runner.get_input_details().items()},
             {int(detail["index"]): name for name, detail in runner.get_output_details().items()},
         )
-    return {}, {}
+    return "", {}, {}
 
 
 def _borders(details: Sequence[dict[str, Any]], names: dict[int, str]) -> tuple[Border, ...]:

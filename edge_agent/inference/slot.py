@@ -70,7 +70,11 @@ class Slot:
             DigestError: The file is damaged.
             StorageError: It cannot be read.
         """
-        return self._checked(self.variant.artifact)
+        return self.path_of(self.variant)
+
+    def path_of(self, variant: Variant) -> Path:
+        """A variant's model file, digest checked; see ``model_path``."""
+        return self._checked(variant.artifact)
 
     def load_golden(self) -> dict[str, npt.NDArray[np.generic]]:
         """The golden inputs and expected outputs by their names in the artifact, digest checked.
