@@ -22,6 +22,7 @@ from contract.compat import Capabilities
 from contract.delegation import DelegateReport as DelegateReport  # noqa: PLC0414 - part of the message Reported
 from contract.deployment import Reason, State
 from contract.errors import MessageError
+from contract.heat import HeatReport
 from contract.probing import Verdict
 from contract.scalars import COUNT_MAX as COUNT_MAX  # noqa: PLC0414 - senders bound what they count with it
 from contract.scalars import (
@@ -129,11 +130,13 @@ class Reported(Message, frozen=True, kw_only=True):
     Attributes:
         revision: The last desired one it took over.
         models: By model name.
+        heat: How much it holds back because of heat or power; None when it has not looked yet.
     """
 
     v: int
     revision: Count
     models: dict[ModelStr, ReportedModel]
+    heat: HeatReport | None = None
 
 
 class DeploymentChange(Message, frozen=True, kw_only=True):
@@ -184,6 +187,7 @@ class EventKind(str, enum.Enum):
     TELEMETRY_DROPPED = "telemetry-dropped"
     DELEGATE_FELL_BACK = "delegate-fell-back"
     SOURCE_OVERLOADED = "source-overloaded"
+    THROTTLED = "throttled"
 
 
 class Event(Message, frozen=True, kw_only=True):

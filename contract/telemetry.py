@@ -31,6 +31,8 @@ class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
         latency: Service time in the worker, of requests without error.
         rss_bytes: Resident memory of the worker at the window's end.
         delegate: Asked for and got at the window's end; None when no worker said.
+        is_throttled: Whether heat or power slowed the board at some time of it, or the agent held it back because of
+            them: its latencies do not show what the board can do.
     """
 
     model: ModelStr
@@ -43,6 +45,7 @@ class TelemetryWindow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     latency: LatencyHistogram
     rss_bytes: Count
     delegate: DelegateReport | None = None
+    is_throttled: bool = False
 
 
 class SequencedWindow(msgspec.Struct, frozen=True, kw_only=True):

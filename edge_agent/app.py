@@ -4,9 +4,10 @@ Guarantees: one agent per state folder; every model that can answer does so befo
 process ends within ten seconds of SIGTERM or SIGINT, whatever its parts are doing. It imports no numpy and no runtime.
 
 Threads: this module's ``Agent.run`` is the main thread: it owns the outbox, the sources and the gateway's process. The
-session's thread drives MQTT and leaves what it receives in the mailbox. The runner's thread owns models, slots and
-deployments. The pool has one thread that listens to the workers. They meet in ``Mailbox``, ``Health``,
-``Runner.submit`` and ``Session.send_*``, which are thread-safe and never wait for another thread's work.
+session's thread drives MQTT and leaves what it receives in the mailbox. One thread looks at the sensors. The runner's
+thread owns models, slots and deployments. The pool has one thread that listens to the workers. They meet in
+``Mailbox``, ``Health``, ``HeatGuard``, ``HeatWatch``, ``Runner.submit`` and ``Session.send_*``, which are thread-safe
+and never wait for another thread's work.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ from edge_agent.config import AgentConfig, read_password
 from edge_agent.crew import Crew
 from edge_agent.files import StateLock, make_folder
 from edge_agent.gateway_process import GatewayProcess
+from edge_agent.heat.board import sensors_of
+from edge_agent.heat.guard import HeatGuard
+from edge_agent.heat.reporter import HeatReporter
+from edge_agent.heat.watch import HeatWatch
 from edge_agent.inference.pool import Crash, Pool
 from edge_agent.link.mqtt import Broker, MqttConnection
 from edge_agent.link.mqtt import Message as MqttMessage
@@ -140,6 +145,13 @@ class Agent:
             self._outbox = Outbox(state_dir / "outbox.sqlite", boot, config.telemetry.outbox_max_windows)
             undo.pop_all()
         self._health = Health(self._pool.take_windows)
+        self._heat = HeatGuard(config.heat, profile)
+        self._heat_watch = HeatWatch(
+            sensors_of(config.heat, profile.thermal).read,
+            config.heat.interval_s,
+            on_reading=self._mailbox.wake,
+            on_end=self._on_bug,
+        )
         self._idle = IdleMerger()
         self._fallbacks = FallbackWatch()
         self._trouble = ""
@@ -196,7 +208,8 @@ class Agent:
             models.slots,
             fetch_deadline_s=config.update.fetch_deadline_s,
         )
-        return Runner(models, actions, self._session, on_up=self._on_up, on_end=self._on_runner_end)
+        reporter = HeatReporter(self._session, self._heat.report)
+        return Runner(models, actions, reporter, on_up=self._on_up, on_end=self._on_bug)
 
     # From other threads and the signal handler.
 
@@ -209,7 +222,7 @@ class Agent:
         self._is_up = True
         self._mailbox.wake()
 
-    def _on_runner_end(self, error: BaseException) -> None:
+    def _on_bug(self, error: BaseException) -> None:
         self._bug = error
         self.stop()
 
@@ -253,6 +266,7 @@ class Agent:
                 return
             for lost in self._board.news():
                 self._send_event(EventKind.DELEGATE_FELL_BACK, lost)
+            self._heat_watch.start()
             self._runner.start()
             self._next_window_s = time.monotonic() + self._window_s
             is_ready = False
@@ -273,6 +287,7 @@ class Agent:
         for message in self._mailbox.take(due_s):
             self._deal_with(message)
         now_s = time.monotonic()
+        self._heed_heat(now_s)
         with self._storage_may_fail():
             if self._has_connected:
                 self._has_connected = False
@@ -288,6 +303,18 @@ class Agent:
             self._gateway.tick(now_s)
             self._pipelines.tick(now_s)
             self._manager.alive(now_s, self._state_words())
+
+    def _heed_heat(self, now_s: float) -> None:
+        """Take what the sensors say, and do what it asks for."""
+        reading = self._heat_watch.take()
+        if reading is None or not self._heat.take(reading, now_s):
+            return
+        self._health.set_throttled(is_throttled=self._heat.is_held_back)
+        self._sources.set_rate(self._heat.rate_share)
+        words = self._heat.news()
+        if words:
+            self._send_event(EventKind.THROTTLED, words)
+        self._runner.refresh()
 
     def _state_words(self) -> str:
         """For ``systemctl status``."""
@@ -326,6 +353,7 @@ class Agent:
         self._sources.stop()
         self._gateway.stop()
         self._pipelines.stop()
+        self._heat_watch.stop()
         self._runner.stop()
         with self._storage_may_fail():
             self._gather([*self._idle.take(self._health.drain()), *self._idle.flush()])

@@ -63,6 +63,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
         counters: How often something slowed it since the board started, by the counter's name.
         frequency_ratio: Highest frequency that a core may run at now, of what it can; of the core with the least.
         battery: None where there is none.
+        knows_throttling: Whether anything on this board tells that the processor is slowed; without it, no flag and no
+            counter means nothing.
     """
 
     celsius: float | None = None
@@ -71,6 +73,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     counters: dict[str, int] = {}
     frequency_ratio: float | None = None
     battery: Battery | None = None
+    knows_throttling: bool = False
 
 
 def parse_firmware_flags(text: str) -> frozenset[Flag] | None:

@@ -12,8 +12,8 @@ Series and Jetson AGX Orin Series", over-current event counters.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path, PurePosixPath
 
 from edge_agent.heat.firmware import FirmwareTool
@@ -52,13 +52,15 @@ class Sensors:
         """Look at all of them."""
         celsius, sensor = self._temperature()
         flags = self._flags()
+        counters = dict(self._counters())
         return Reading(
             celsius=celsius,
             sensor=sensor,
-            flags=tuple(flag for flag in Flag if flag in flags),
-            counters=dict(self._counters()),
+            flags=tuple(flag for flag in Flag if flag in (flags or ())),
+            counters=counters,
             frequency_ratio=min(self._frequency_ratios(), default=None),
             battery=self._battery(),
+            knows_throttling=flags is not None or bool(counters),
         )
 
     def _temperature(self) -> tuple[float | None, str]:
@@ -77,19 +79,21 @@ class Sensors:
     def _in_sysfs(self, path: PurePosixPath) -> Path:
         return self._sysfs / path.relative_to("/sys") if path.is_relative_to("/sys") else Path(path)
 
-    def _flags(self) -> set[Flag]:
-        found: set[Flag] = set()
+    def _flags(self) -> set[Flag] | None:
+        """What holds now; None where nothing could tell."""
+        told: list[Iterable[Flag]] = []
         firmware = self._firmware_flags()
         if firmware is not None:
-            found |= firmware
+            told.append(firmware)
         for device in self._entries("class/hwmon/hwmon*"):
-            if _text(device / "name") == "rpi_volt" and _number(device / "in0_lcrit_alarm"):
-                found.add(Flag.UNDER_VOLTAGE)
+            alarm = _number(device / "in0_lcrit_alarm")
+            if alarm is not None and _text(device / "name") == "rpi_volt":
+                told.append([Flag.UNDER_VOLTAGE] if alarm else [])
         for device in self._entries("class/thermal/cooling_device*"):
-            is_on = (_number(device / "cur_state") or 0) > 0
-            if is_on and _PROCESSOR_COOLING.search(_text(device / "type")):
-                found.add(Flag.COOLING)
-        return found
+            state = _number(device / "cur_state")
+            if state is not None and _PROCESSOR_COOLING.search(_text(device / "type")):
+                told.append([Flag.COOLING] if state > 0 else [])
+        return set(chain.from_iterable(told)) if told else None
 
     def _firmware_flags(self) -> frozenset[Flag] | None:
         for path in self._entries(_FIRMWARE_FILES):

@@ -20,20 +20,30 @@ _Celsius = Annotated[float, msgspec.Meta(ge=0, le=150)]
 
 
 class HeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where the board's heat and power are read.
+    """Heat and power: where they are read, and when something is done about them.
 
     Attributes:
+        enabled: Whether something is done: sources run slower, models get fewer threads.
+        interval_s: Time between two looks at the sensors, seconds.
         sensor: File with the processor's temperature in thousandths of a °C; empty for the profile's, and where that
             has none, for the hottest zone of the processor.
         soft_celsius: Where the board begins to slow down, °C; 0 for the profile's.
         hard_celsius: Where it slows down hard or stops, °C; 0 for the profile's.
+        cool_celsius: How far below a limit the temperature has to fall before the limit is let go, °C.
+        hold_s: How long nothing must ask for a level before the next milder one is taken, seconds.
+        low_battery_ratio: How full a battery is when it is low, 0 to 1; at half of that it is nearly empty. 0: never.
         sysfs: Where sysfs is.
         vcgencmd: A Raspberry Pi's firmware tool; used where the file is there.
     """
 
+    enabled: bool = True
+    interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 5.0
     sensor: str = ""
     soft_celsius: _Celsius = 0.0
     hard_celsius: _Celsius = 0.0
+    cool_celsius: Annotated[float, msgspec.Meta(ge=0, le=50)] = 5.0
+    hold_s: Annotated[float, msgspec.Meta(ge=0, le=86400)] = 60.0
+    low_battery_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.2
     sysfs: Path = Path("/sys")
     vcgencmd: Path = Path("/usr/bin/vcgencmd")
 

@@ -9,17 +9,41 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from contract.heat import HeatCause
+from edge_agent.heat.policy import State
 from edge_agent.heat.reading import FLAG_WORDS, Reading
 from edge_agent.heat.settings import Limits
+
+CAUSE_WORDS = {
+    HeatCause.SOFT_LIMIT: "the soft temperature limit was reached",
+    HeatCause.HARD_LIMIT: "the hard temperature limit was reached",
+    HeatCause.THROTTLED: "the board slows its processor",
+    HeatCause.UNDER_VOLTAGE: "the supply voltage is too low",
+    HeatCause.OVER_CURRENT: "the supply current is too high",
+    HeatCause.LOW_BATTERY: "the battery is low",
+    HeatCause.EMPTY_BATTERY: "the battery is nearly empty",
+}
 
 
 def describe_reading(reading: Reading, limits: Limits) -> dict[str, str]:
     """A line each for temperature, throttling and battery."""
     return {
         "heat": _temperature(reading, limits),
-        "throttled": ", ".join(_throttling(reading)) or "no",
+        "throttled": ", ".join(_throttling(reading)) or ("no" if reading.knows_throttling else "unknown"),
         "battery": _battery(reading),
     }
+
+
+def describe_state(state: State, *, is_enabled: bool) -> str:
+    """A level, why it holds and what is done, in a line."""
+    row, seen = state.row(), state.reading or Reading()
+    facts = [CAUSE_WORDS[cause] for cause in state.causes]
+    facts += [f"{seen.celsius:.1f} °C"] if seen.celsius is not None else []
+    facts += [f"battery at {seen.battery.ratio:.0%}"] if seen.battery is not None else []
+    words = f"{state.level.value}: {', '.join(facts) or 'no cause is left'}"
+    if not is_enabled:
+        return f"{words}; nothing is done, heat.enabled is false"
+    return f"{words}; sources run at {row.rate_share:.0%} of their rates"
 
 
 def _temperature(reading: Reading, limits: Limits) -> str:

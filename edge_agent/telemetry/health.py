@@ -1,14 +1,16 @@
 """Collects what workers did: one collection, several readers.
 
 Guarantees: every window that a worker tells reaches the telemetry exactly once, however often a trial looks meanwhile;
-a trial sees everything from the moment before its version first answered. Thread-safe: the runner, the pool's
-supervisor and the app come here.
+a trial sees everything from the moment before its version first answered; a window that has any time in common with one
+in which the board was throttled is marked. Thread-safe: the runner, the pool's supervisor and the app come here.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import threading
+import time
 from collections.abc import Callable
 from datetime import datetime, timezone
 
@@ -30,13 +32,29 @@ class Health:
         self._lock = threading.Lock()
         self._pending: dict[Key, TelemetryWindow] = {}
         self._seen: dict[tuple[str, str], Observation] = {}
+        self._is_throttled = False
+        self._throttled_until_s = -math.inf
 
     def drain(self) -> list[TelemetryWindow]:
-        """What workers did since the last call, one window per model, version and variant."""
+        """What workers did since the last call, one window per model, version, variant and mark."""
         self._collect()
         with self._lock:
             windows, self._pending = list(self._pending.values()), {}
         return windows
+
+    def set_throttled(self, *, is_throttled: bool) -> None:
+        """From now on the board is throttled, or is not any more; what workers did until now was while it was.
+
+        It may have become so at any time since somebody last looked, so that what was not told yet counts as throttled.
+        """
+        with self._lock:
+            if is_throttled is self._is_throttled:
+                return
+            self._is_throttled = True
+            self._throttled_until_s = time.monotonic()
+        self._collect()
+        with self._lock:
+            self._is_throttled = is_throttled
 
     def forget(self, model: str) -> None:
         """Count from zero, whatever version of the model."""
@@ -66,7 +84,9 @@ class Health:
                 self._count(worker, now)
 
     def _count(self, worker: WorkerWindow, now: datetime) -> None:
-        window = telemetry_window(worker, now)
+        began_s = time.monotonic() - worker.duration_s
+        is_throttled = self._is_throttled or began_s < self._throttled_until_s
+        window = telemetry_window(worker, now, is_throttled=is_throttled)
         held = self._pending.get(window_key(window))
         self._pending[window_key(window)] = window if held is None else merge_windows(held, window)
         key = (worker.model, worker.version)

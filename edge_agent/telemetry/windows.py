@@ -5,7 +5,8 @@ PURE. Rules:
 1. A window without requests says only that the worker lives. Idle windows of the same worker are merged until they
    cover IDLE_MAX_S, or until a window with requests takes them in; so every second is covered by exactly one window.
 2. Merging loses resolution in time and nothing else: counts, sums and histograms add up, memory is the highest.
-3. Only windows of the same model, version and variant that touch or follow each other are merged.
+3. Only windows of the same model, version and variant that touch or follow each other are merged, and only such that
+   are both marked as throttled, or both not.
 """
 
 from __future__ import annotations
@@ -24,20 +25,23 @@ IDLE_MAX_S = 300.0
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 """The earliest time a message may carry; a board without a clock starts here."""
 
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, bool]
 
 
 def window_key(window: TelemetryWindow) -> Key:
-    """What windows must have in common to be merged: model, version, variant."""
-    return (window.model, window.version, window.variant)
+    """What windows must have in common to be merged: model, version, variant, and whether they are throttled."""
+    return (window.model, window.version, window.variant, window.is_throttled)
 
 
-def telemetry_window(worker: WorkerWindow, ended_at: datetime) -> TelemetryWindow:
+def telemetry_window(
+    worker: WorkerWindow, ended_at: datetime, *, is_throttled: bool = False
+) -> TelemetryWindow:
     """What a worker told, as it is sent.
 
     Args:
         worker: Its window.
         ended_at: Wall clock at the window's end, UTC.
+        is_throttled: Whether the board was at some time of it.
     """
     return TelemetryWindow(
         model=worker.model,
@@ -50,6 +54,7 @@ def telemetry_window(worker: WorkerWindow, ended_at: datetime) -> TelemetryWindo
         latency=worker.latency,
         rss_bytes=worker.rss_bytes,
         delegate=worker.delegate,
+        is_throttled=is_throttled,
     )
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from contract.delegation import DelegateReport
 from contract.errors import NotFoundError
+from contract.heat import HeatReport
 from contract.messages import DesiredModel, Reported, ReportedModel
 from server.api.auth import require_operator, require_reader
 from server.api.events import EventView
@@ -78,6 +79,15 @@ class ModelView(BaseModel):
     delegate: DelegateView | None
 
 
+class HeatView(BaseModel):
+    """How much a device holds back because of heat or power, and why; figures are of when it began to."""
+
+    level: str
+    causes: list[str]
+    celsius: float | None
+    battery_ratio: float | None
+
+
 class DeviceView(BaseModel):
     """A device as the server knows it."""
 
@@ -89,6 +99,7 @@ class DeviceView(BaseModel):
     revision_desired: int
     revision_reported: int | None
     models: dict[str, ModelView]
+    heat: HeatView | None
 
 
 class DeviceDetails(DeviceView):
@@ -162,6 +173,7 @@ def _fields(device: DeviceRecord, desired: DesiredRecord | None, reported: Repor
         "revision_desired": 0 if desired is None else desired.document.revision,
         "revision_reported": None if reported is None else reported.revision,
         "models": {name: _model(wanted.get(name), held.get(name)) for name in sorted({*wanted, *held})},
+        "heat": None if reported is None else _heat(reported.heat),
     }
 
 
@@ -177,6 +189,17 @@ def _model(wanted: DesiredModel | None, held: ReportedModel | None) -> ModelView
         reason=None if held.reason is None else held.reason.value,
         detail=held.detail,
         delegate=delegate_view(held.delegate),
+    )
+
+
+def _heat(report: HeatReport | None) -> HeatView | None:
+    if report is None:
+        return None
+    return HeatView(
+        level=report.level.value,
+        causes=[cause.value for cause in report.causes],
+        celsius=report.celsius,
+        battery_ratio=report.battery_ratio,
     )
 
 

@@ -36,6 +36,8 @@ class TelemetryView(BaseModel):
     first: datetime
     last: datetime
     delegate: DelegateView | None
+    throttled_windows: int
+    throttled_requests: int
 
 
 @router.get("", dependencies=[Depends(require_reader)])
@@ -66,4 +68,6 @@ def _view(total: TelemetryTotal) -> TelemetryView:
         first=total.first,
         last=total.last,
         delegate=delegate_view(total.delegate),
+        throttled_windows=total.throttled_windows,
+        throttled_requests=total.throttled_requests,
     )

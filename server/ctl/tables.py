@@ -18,13 +18,15 @@ _BAD = frozenset({"failed", "stopped", "offline", "no", "rolling-back"})
 def devices_table(devices: Iterable[Any]) -> Table:
     """Every device with a line per model."""
     table = _table(
-        "device", "profile", "connection", "model", "desired", "runs", "variant", "delegate", "state"
+        *("device", "profile", "connection", "heat"),
+        *("model", "desired", "runs", "variant", "delegate", "state"),
     )
     for device in devices:
-        head = [device["id"], device["profile"], "online" if device["online"] else "offline"]
+        connection = "online" if device["online"] else "offline"
+        head = [device["id"], device["profile"], connection, _heat_cell(device["heat"])]
         for name, model in device["models"].items() or [("", None)]:
             _add(table, [*head, name, *_model_cells(model)])
-            head = ["", "", ""]
+            head = ["", "", "", ""]
     return table
 
 
@@ -69,7 +71,7 @@ def telemetry_table(rows: Iterable[Any]) -> Table:
     """Every variant on every device."""
     table = _table(
         *("device", "model", "version", "variant", "requests", "errors"),
-        *("mean ms", "p50 ms", "p95 ms", "p99 ms", "memory", "delegate", "until"),
+        *("mean ms", "p50 ms", "p95 ms", "p99 ms", "memory", "delegate", "throttled", "until"),
     )
     for row in rows:
         head = [row["device"], row["model"], row["version"], row["variant"]]
@@ -77,8 +79,17 @@ def telemetry_table(rows: Iterable[Any]) -> Table:
         latency = [f"{row[f'latency_ms_{key}']:.2f}" for key in ("mean", "p50", "p95", "p99")]
         memory = f"{row['rss_bytes'] / _MIB:.0f} MiB"
         delegate = "" if row["delegate"] is None else row["delegate"]["actual"]
-        _add(table, [*head, *counts, *latency, memory, delegate, _time(row["last"])])
+        throttled = str(row["throttled_requests"]) if row["throttled_windows"] else ""
+        _add(table, [*head, *counts, *latency, memory, delegate, throttled, _time(row["last"])])
     return table
+
+
+def _heat_cell(heat: Any) -> str:
+    """Empty for a device that runs as it was meant to."""
+    if heat is None or heat["level"] == "normal":
+        return ""
+    causes = ", ".join(heat["causes"])
+    return f"{heat['level']} ({causes})" if causes else str(heat["level"])
 
 
 def _model_cells(model: Any) -> list[str]:

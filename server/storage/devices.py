@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.exc import IntegrityError
 
 from contract.errors import ConflictError
+from contract.heat import HeatReport
 from contract.messages import WIRE_VERSION, Desired, DesiredModel, DeviceInfo, Reported, ReportedModel
 from server.storage import schema
 
@@ -159,6 +160,7 @@ class DeviceRows:
         row = {
             "revision": document.revision,
             "models": msgspec.json.encode(document.models).decode(),
+            "heat": None if document.heat is None else msgspec.json.encode(document.heat).decode(),
             "at": at,
         }
         statement = upsert(schema.reported).values({"device": device} | row)
@@ -192,4 +194,5 @@ def _desired(row: Row[tuple[object, ...]]) -> DesiredRecord:
 
 
 def _reported(row: Row[tuple[object, ...]]) -> Reported:
-    return Reported(v=WIRE_VERSION, revision=row.revision, models=_REPORTED.decode(row.models))
+    heat = None if row.heat is None else msgspec.json.decode(row.heat, type=HeatReport)
+    return Reported(v=WIRE_VERSION, revision=row.revision, models=_REPORTED.decode(row.models), heat=heat)

@@ -36,6 +36,8 @@ class TelemetryTotal:
         first: Begin of the oldest window.
         last: End of the newest window.
         delegate: Asked for and got, in the newest window; None when none was told.
+        throttled_windows: Number of windows in which heat or power slowed the board.
+        throttled_requests: Requests of those.
     """
 
     device: str
@@ -50,6 +52,8 @@ class TelemetryTotal:
     first: datetime
     last: datetime
     delegate: DelegateReport | None = None
+    throttled_windows: int = 0
+    throttled_requests: int = 0
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,8 @@ def _counted(total: TelemetryTotal | None, device: str, window: TelemetryWindow)
             first=window.start,
             last=end,
             delegate=window.delegate,
+            throttled_windows=int(window.is_throttled),
+            throttled_requests=window.requests if window.is_throttled else 0,
         )
     return replace(
         total,
@@ -205,6 +211,8 @@ def _counted(total: TelemetryTotal | None, device: str, window: TelemetryWindow)
         first=min(total.first, window.start),
         last=max(total.last, end),
         delegate=window.delegate if end >= total.last else total.delegate,
+        throttled_windows=total.throttled_windows + window.is_throttled,
+        throttled_requests=total.throttled_requests + (window.requests if window.is_throttled else 0),
     )
 
 

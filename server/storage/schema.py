@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 
@@ -81,6 +82,7 @@ reported = Table(
     Column("revision", Integer, nullable=False),
     Column("models", Text, nullable=False),
     Column("at", UtcDateTime, nullable=False),
+    Column("heat", Text),
 )
 
 releases = Table(
@@ -145,6 +147,7 @@ telemetry_windows = Table(
     Column("rss_bytes", Integer, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("delegate", Text),
+    Column("is_throttled", Boolean, nullable=False, server_default=false()),
     Index("ix_telemetry_windows_received_at", "received_at"),
 )
 
@@ -163,6 +166,8 @@ telemetry_totals = Table(
     Column("first", UtcDateTime, nullable=False),
     Column("last", UtcDateTime, nullable=False),
     Column("delegate", Text),
+    Column("throttled_windows", Integer, nullable=False, server_default="0"),
+    Column("throttled_requests", Integer, nullable=False, server_default="0"),
 )
 
 events = Table(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import threading
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +11,9 @@ import pytest
 from contract.deployment import State
 from contract.messages import DesiredModel
 from edge_agent import connect
-from edge_agent.inference.client import Model
 from tests.support.agent_bench import Bench, bench, wait_until
 from tests.support.agent_releases import BETTER, GOOD, SECOND, Releases
-from tests.support.digits import image_of
+from tests.support.asking import Asker
 
 COMBINED = f"""
 [[ensembles]]
@@ -40,32 +37,6 @@ def combined(releases: Releases) -> Iterator[Bench]:
         yield made
         if made.agent.is_running:
             assert made.agent.terminate() == 0, made.agent.log
-
-
-class Asker(threading.Thread):
-    """Asks one name again and again."""
-
-    def __init__(self, model: Model) -> None:
-        super().__init__(daemon=True)
-        self._model = model
-        self._stop_asking = threading.Event()
-        self.versions: Counter[str] = Counter()
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
-        image = image_of("7")
-        try:
-            while not self._stop_asking.wait(0.002):
-                answer = self._model.infer(image)
-                assert answer.label == "7"
-                self.versions[answer.version] += 1
-        except BaseException as error:  # noqa: BLE001 - looked at by the test
-            self.error = error
-
-    def stop(self) -> None:
-        self._stop_asking.set()
-        self.join(20)
-        assert self.error is None, self.error
 
 
 def test_two_models_have_their_own_slots_workers_and_telemetry_and_one_is_switched_while_both_answer(

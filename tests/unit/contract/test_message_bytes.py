@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from contract.heat import HeatCause, HeatLevel, HeatReport
 from contract.messages import (
     COMPRESS_ABOVE_BYTES,
     MESSAGE_OF,
     DesiredModel,
     Reported,
     ReportedModel,
+    SequencedWindow,
     decode_message,
     encode_message,
 )
@@ -129,3 +131,21 @@ def test_v_is_always_written_and_defaults_never(kind: Kind) -> None:
 
 def test_the_first_state_of_a_deployment_is_written_as_null() -> None:
     assert b'"before":null' in encode_message(replace(Kind.DEPLOYMENT, before=None))
+
+
+def test_heat_and_marks_are_written_only_where_there_is_something_to_tell() -> None:
+    heat = HeatReport(level=HeatLevel.EASED, causes=(HeatCause.SOFT_LIMIT,), celsius=81.5, battery_ratio=0.5)
+    reported = Reported(v=1, revision=3, models={}, heat=heat)
+    content = (
+        b'{"v":1,"revision":3,"models":{},"heat":{"level":"eased","causes":["soft-limit"],"celsius":81.5,'
+        b'"battery_ratio":0.5}}'
+    )
+    assert encode_message(reported) == content
+    assert decode_message(Reported, content) == reported
+    normal = Reported(v=1, revision=3, models={}, heat=HeatReport())
+    assert encode_message(normal) == b'{"v":1,"revision":3,"models":{},"heat":{}}'
+    assert decode_message(Reported, encode_message(normal)) == normal
+    window = msgspec.structs.replace(a_window().window, is_throttled=True)
+    marked = replace(Kind.TELEMETRY, windows=(SequencedWindow(seq=1, window=window),))
+    assert encode_message(marked) == PLAIN[Kind.TELEMETRY].replace(b"}}]}", b',"is_throttled":true}}]}')
+    assert decode_message(type(marked), encode_message(marked)) == marked

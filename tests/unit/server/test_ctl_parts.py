@@ -132,7 +132,7 @@ def shown(table: Table) -> list[str]:
 
 
 def test_a_device_without_models_has_a_line_too() -> None:
-    device = {"id": "pi", "profile": "p", "online": False, "models": {}}
+    device = {"id": "pi", "profile": "p", "online": False, "heat": None, "models": {}}
     assert shown(tables.devices_table([device]))[1].split() == ["pi", "p", "offline"]
 
 
@@ -145,7 +145,35 @@ def test_a_device_with_two_models_has_two_lines() -> None:
         "state": "failed",
         "reason": "trial",
     }
-    device = {"id": "pi", "profile": "p", "online": True, "models": {"a": model, "b": model}}
+    device = {
+        "id": "pi",
+        "profile": "p",
+        "online": True,
+        "heat": {"level": "normal"},
+        "models": {"a": model, "b": model},
+    }
     first, second = shown(tables.devices_table([device]))[1:]
     assert first.split() == ["pi", "p", "online", "a", "1.0.0", "xnnpack", "failed", "(trial)"]
     assert second.split() == ["b", "1.0.0", "xnnpack", "failed", "(trial)"]
+
+
+def test_a_device_that_holds_back_says_why() -> None:
+    def heat_of(**heat: object) -> str:
+        device = {"id": "pi", "profile": "p", "online": True, "heat": heat, "models": {}}
+        return " ".join(shown(tables.devices_table([device]))[1].split()[3:])
+
+    assert (
+        heat_of(level="slowed", causes=["throttled", "under-voltage"]) == "slowed (throttled, under-voltage)"
+    )
+    assert heat_of(level="eased", causes=[]) == "eased"
+
+
+def test_requests_of_throttled_windows_stand_in_their_own_column() -> None:
+    row: dict[str, object] = {"device": "pi", "model": "m", "version": "1", "variant": "v", "errors": 0}
+    row |= {f"latency_ms_{key}": 1.0 for key in ("mean", "p50", "p95", "p99")}
+    row |= {"requests": 9, "rss_bytes": 1 << 20, "delegate": None, "last": "2026-11-21T12:00:00"}
+    plain = {**row, "throttled_windows": 0, "throttled_requests": 0}
+    marked = {**row, "throttled_windows": 2, "throttled_requests": 7}
+    first, second = shown(tables.telemetry_table([plain, marked]))[1:]
+    assert first.split()[-4:] == ["1", "MiB", "2026-11-21", "12:00:00"]
+    assert second.split()[-3:] == ["7", "2026-11-21", "12:00:00"]

@@ -11,7 +11,8 @@ from sqlalchemy.exc import StatementError
 
 from contract.delegation import DelegateReport
 from contract.errors import ConflictError, StorageError
-from contract.messages import Event, EventKind
+from contract.heat import HeatCause, HeatLevel, HeatReport
+from contract.messages import Event, EventKind, Reported
 from server.storage.database import Database
 from server.storage.releases import ReleaseRecord
 from server.storage.repository import Storage
@@ -133,6 +134,33 @@ def test_windows_are_counted_once_and_their_totals_stay(tmp_path: Path) -> None:
         ]
         with storage._database.read() as connection:
             assert connection.exec_driver_sql("select count(*) from telemetry_windows").scalar() == 0
+
+
+def test_throttled_windows_are_counted_apart(tmp_path: Path) -> None:
+    with a_storage(tmp_path, "d") as storage:
+        with storage.write() as rows:
+            rows.telemetry.add("d", "b1", [a_window(0, is_throttled=True), a_window(1)], at=NOON)
+            rows.telemetry.add("d", "b1", [a_window(2), a_window(3, is_throttled=True)], at=NOON)
+        with storage.read() as rows:
+            (total,) = rows.telemetry.totals()
+        assert (total.windows, total.throttled_windows) == (4, 2)
+        assert (total.requests, total.throttled_requests) == (40, 20)
+        with storage._database.read() as connection:
+            marked = connection.exec_driver_sql(
+                "select seq from telemetry_windows where is_throttled"
+            ).scalars()
+            assert sorted(marked) == [0, 3]
+
+
+def test_heat_is_reported_until_the_next_report(tmp_path: Path) -> None:
+    heat = HeatReport(level=HeatLevel.EASED, causes=(HeatCause.SOFT_LIMIT,), celsius=81.5)
+    with a_storage(tmp_path, "d") as storage:
+        for held in (heat, None):
+            document = Reported(v=1, revision=1, models={}, heat=held)
+            with storage.write() as rows:
+                rows.devices.set_reported("d", document, at=NOON)
+            with storage.read() as rows:
+                assert rows.devices.reported("d") == document
 
 
 def test_events_are_kept_once_and_forgotten_in_time(tmp_path: Path) -> None:

@@ -117,12 +117,12 @@ def test_limits_the_wrong_way_round_are_a_fault() -> None:
 def test_a_board_that_tells_nothing_is_told_so() -> None:
     assert describe_reading(Reading(), Limits()) == {
         "heat": "no sensor that can be read",
-        "throttled": "no",
+        "throttled": "unknown",
         "battery": "none",
     }
     assert describe_reading(Reading(), Limits(80.0)) == {
         "heat": "no sensor that can be read, soft limit 80 °C",
-        "throttled": "no",
+        "throttled": "unknown",
         "battery": "none",
     }
 
@@ -142,6 +142,8 @@ def test_a_hot_board_on_its_battery_is_told_in_words() -> None:
         " the processor may run at 40% of its highest frequency, oc1_event_cnt 2 since the start",
         "battery": "62%, discharging",
     }
-    plugged = Reading(frequency_ratio=1.0, battery=Battery(ratio=1.0, is_discharging=False))
+    plugged = Reading(
+        frequency_ratio=1.0, knows_throttling=True, battery=Battery(ratio=1.0, is_discharging=False)
+    )
     assert describe_reading(plugged, Limits())["battery"] == "100%, not discharging"
     assert describe_reading(plugged, Limits())["throttled"] == "no"

@@ -126,6 +126,17 @@ def test_batteries_that_feed_the_board_are_one_and_a_mouses_is_none(board: HeatB
     assert read(board).battery == Battery(ratio=0.75, is_discharging=True)
 
 
+def test_what_the_board_does_not_tell_is_not_taken_for_well(board: HeatBoard) -> None:
+    board.set_cooling("pwm-fan", 0)
+    board.set_hwmon("soctherm_oc")
+    assert not read(board).knows_throttling
+    board.set_cooling("cpufreq-cpu0", 0, number=1)
+    assert read(board).knows_throttling
+    board.remove("class/thermal/cooling_device1/cur_state")
+    board.set_hwmon("soctherm_oc", oc1_event_cnt=0)
+    assert read(board).knows_throttling
+
+
 def test_a_path_that_is_no_file_is_left_out(board: HeatBoard) -> None:
     board.set_celsius(50.0)
     (board.sysfs / "class/thermal/thermal_zone1/temp").mkdir(parents=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 from contract.histogram import LatencyHistogram
 from edge_agent.inference.workers import Crash, WorkerWindow
 from edge_agent.telemetry.health import Health, describe_crash
@@ -83,3 +85,31 @@ def test_windows_that_the_telemetry_took_still_count_in_the_trial() -> None:
 
 def test_a_crash_is_described_in_a_line() -> None:
     assert describe_crash(a_crash(signal="")) == "exit code 3 last words"
+
+
+def marks(health: Health) -> list[tuple[int, bool]]:
+    return [(window.requests, window.is_throttled) for window in health.drain()]
+
+
+def test_windows_are_marked_while_the_board_is_throttled_and_never_mixed_with_others() -> None:
+    workers = Workers()
+    health = Health(workers.take)
+    workers.windows = [told(1)]
+    health.seen("digits", "1.1.0")
+    workers.windows = [told(2)]  # it may have been throttled for a while before somebody looked
+    health.set_throttled(is_throttled=True)
+    workers.windows = [told(4)]
+    assert marks(health) == [(1, False), (6, True)]
+    workers.windows = [told(8)]
+    health.set_throttled(is_throttled=True)
+    health.set_throttled(is_throttled=False)
+    assert marks(health) == [(8, True)]
+
+
+def test_a_window_that_reaches_back_into_throttled_time_is_marked() -> None:
+    workers = Workers()
+    health = Health(workers.take)
+    health.set_throttled(is_throttled=True)
+    health.set_throttled(is_throttled=False)
+    workers.windows = [told(1), dataclasses.replace(told(2), duration_s=0.0)]
+    assert marks(health) == [(1, True), (2, False)]

@@ -67,3 +67,12 @@ def test_two_idle_windows_of_one_worker_at_once_become_one() -> None:
     idle = IdleMerger()
     idle.take([a_window(), a_window(at_s=10)])
     assert idle.flush() == [merge_windows(a_window(), a_window(at_s=10))]
+
+
+def test_windows_that_are_throttled_and_others_are_not_merged() -> None:
+    idle = IdleMerger()
+    idle.take([a_window()])
+    assert idle.take([a_window(at_s=10, is_throttled=True)]) == [a_window()]
+    assert idle.take([a_window(at_s=20, is_throttled=True)]) == []
+    (held,) = idle.flush()
+    assert (held.duration_s, held.is_throttled) == (20.0, True)
