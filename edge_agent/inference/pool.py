@@ -67,7 +67,8 @@ class Pool:
             IncompatibleError: A pipeline or an ensemble has its name.
         """
         self._folder.check_model(spec.model)
-        worker = self._roster.spawn(spec, Role.CANDIDATE)
+        gentle_s = min(self._limits.gentle_s, timeout_s / 4)
+        worker = self._roster.spawn(spec, Role.CANDIDATE, gentle_s)
         answer = _wait_for(worker, timeout_s)
         if isinstance(answer, control.Ready):
             with self._roster.changed:

@@ -51,12 +51,12 @@ class WorkerProcess:
         output: Pipe with its standard output and error, non-blocking.
     """
 
-    def __init__(self, start: control.Start, *, is_gentle: bool = False) -> None:
+    def __init__(self, start: control.Start, *, gentle_s: float = 0.0) -> None:
         """Start it.
 
         Args:
             start: What it is to serve.
-            is_gentle: Whether it leaves the processor to others while it imports.
+            gentle_s: For how long at most it leaves the processor to others while it imports, seconds.
 
         Raises:
             RuntimeLoadError: The system has no process, memory or descriptor to spare.
@@ -67,7 +67,7 @@ class WorkerProcess:
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
         try:
             with theirs:
-                self._process = _spawn(theirs, start, is_gentle=is_gentle)
+                self._process = _spawn(theirs, start, gentle_s)
         except OSError as error:
             self.channel.close()
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
@@ -131,13 +131,13 @@ class WorkerProcess:
         return Ending(code, "", output)
 
 
-def _spawn(theirs: socket.socket, start: control.Start, *, is_gentle: bool) -> subprocess.Popen[bytes]:
+def _spawn(theirs: socket.socket, start: control.Start, gentle_s: float) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [
             sys.executable,
             "-m",
             "edge_agent.inference.worker",
-            *((GENTLY,) if is_gentle else ()),
+            *((f"{GENTLY}{gentle_s:g}",) if gentle_s else ()),
             str(theirs.fileno()),
             control.encode_control(start).decode(),
         ],

@@ -62,8 +62,13 @@ class Roster:
 
     # What the pool asks for, from any thread.
 
-    def spawn(self, spec: WorkerSpec, role: Role) -> Worker:
+    def spawn(self, spec: WorkerSpec, role: Role, gentle_s: float = 0.0) -> Worker:
         """Start a worker.
+
+        Args:
+            spec: What it is to serve.
+            role: What it is there for.
+            gentle_s: For how long at most it leaves the processor to those that answer requests, if any do.
 
         Raises:
             RuntimeLoadError: It cannot be started, or the pool is closed.
@@ -81,13 +86,15 @@ class Roster:
                     socket_path=str(path),
                     engine=spec.engine,
                 ),
-                is_gentle=role is Role.CANDIDATE
-                and any(other.role is Role.ACTIVE for other in self._workers.values()),
+                gentle_s=0.0 if self._is_idle() else gentle_s,
             )
             worker = Worker(next(self._keys), spec, process, path, role)
             self._workers[worker.key] = worker
         self._supervisor.adopt(worker.key, process)
         return worker
+
+    def _is_idle(self) -> bool:
+        return all(worker.role is not Role.ACTIVE for worker in self._workers.values())
 
     def find(self, handle: WorkerHandle) -> Worker:
         """The worker of a handle.

@@ -156,6 +156,7 @@ def import_runtime_of(start: str) -> None:
     """Import the runtime that a ``control.Start`` in JSON names; what is wrong with it shows in ``serve``."""
     with contextlib.suppress(LitefleetError):
         find_runtime(control.parse_start(start).engine.runtime)
+    release_free_memory()
 
 
 def serve(arguments: list[str]) -> int:

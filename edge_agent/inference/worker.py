@@ -1,21 +1,21 @@
 """The way into a worker process, run as ``python -m edge_agent.inference.worker``: imports what serving needs, leanly.
 
 Guarantees: a worker that starts beside one that answers requests leaves the processor to it while it imports, which is
-most of what a start costs; it serves with the priority that it was started with. Serves nothing itself.
+most of what a start costs; where it waits too long for the processor it begins again without that; it serves with the
+priority that it was started with. Serves nothing itself.
 """
 
 from __future__ import annotations
 
-import _thread
 import importlib
 import os
 import signal
 import sys
 
-GENTLY = "--gently"
-"""First argument of a worker that starts beside one that answers requests."""
-_GENTLE_NICE = 10
-"""A tenth of the processor's time while others want it, all of it otherwise (sched(7), "The nice value")."""
+from edge_agent.inference.gentle import NotYetError, run_gently
+
+GENTLY = "--gently="
+"""First argument of a worker that starts beside one that answers requests; followed by for how long, seconds."""
 _UNWANTED = "typing_extensions"
 """msgspec takes its type hints from here where it can and from ``typing`` where not: 1.1 MB of a worker (private dirty
 pages; own measurement, msgspec 0.20, Python 3.11). Who comes after msgspec finds it as ever."""
@@ -32,20 +32,14 @@ def import_msgspec() -> None:
         del sys.modules[_UNWANTED]
 
 
-def import_gently(start: str) -> None:
-    """Import what serving needs in a thread of low priority: a priority given away is not given back."""
-    is_done = _thread.allocate_lock()
-    is_done.acquire()
+def import_serving(start: str) -> None:
+    """Import what serving needs.
 
-    def work() -> None:
-        try:
-            os.setpriority(os.PRIO_PROCESS, 0, max(_GENTLE_NICE, os.getpriority(os.PRIO_PROCESS, 0)))
-            importlib.import_module("edge_agent.inference.serving").import_runtime_of(start)
-        finally:
-            is_done.release()
-
-    _thread.start_new_thread(work, ())
-    is_done.acquire()
+    Args:
+        start: A ``control.Start`` in JSON.
+    """
+    import_msgspec()
+    importlib.import_module("edge_agent.inference.serving").import_runtime_of(start)
 
 
 def main(arguments: list[str]) -> int:
@@ -57,10 +51,15 @@ def main(arguments: list[str]) -> int:
     # A terminal's Ctrl-C and a service manager's stop reach every process of the agent. The main process decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    import_msgspec()
-    if arguments[0] == GENTLY:
+    if arguments[0].startswith(GENTLY):
+        within_s = float(arguments[0][len(GENTLY) :])
         arguments = arguments[1:]
-        import_gently(arguments[1])
+        try:
+            run_gently(lambda: import_serving(arguments[1]), within_s)
+        except NotYetError:  # nothing but a new program ends that thread
+            os.execv(sys.executable, [sys.executable, "-m", "edge_agent.inference.worker", *arguments])  # noqa: S606
+    else:
+        import_serving(arguments[1])
     from edge_agent.inference.serving import serve
 
     return serve(arguments)

@@ -110,6 +110,7 @@ class PoolLimits:
         drain_s: How long an old worker serves those that have not noticed the switch.
         end_s: From the order to end until a worker is killed.
         ready_s: Until a restarted worker must be ready.
+        gentle_s: For how long at most a candidate leaves the processor to active workers while it imports.
         hang_s: An active worker that leaves a question unanswered this long is killed.
     """
 
@@ -117,4 +118,5 @@ class PoolLimits:
     drain_s: float = 1.0
     end_s: float = 5.0
     ready_s: float = 60.0
+    gentle_s: float = 10.0
     hang_s: float = 30.0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
-from edge_agent.inference.pool import Crash, Pool
+from edge_agent import connect
+from edge_agent.inference.pool import Crash, Pool, PoolLimits
 from tests.support.endurance import deaths, kill_often, switch_often
-from tests.support.inference_slots import START_S, is_running, serve, spec_of
+from tests.support.inference_slots import START_S, a_pool, images_of, is_running, serve, spec_of, wait_until
 
 GROWTH_KIB = 64
 """Of this process by each switch; a handle, a socket path and a window are far below it."""
@@ -46,10 +48,31 @@ def test_a_candidate_beside_an_active_worker_serves_with_the_priority_of_the_age
     second = pool.start_candidate(spec_of("1.1.0"), START_S)
     pool.activate(second)
 
-    tasks = list(Path(f"/proc/{second.pid}/task").iterdir())
-    nice = {int((task / "stat").read_text().rpartition(")")[2].split()[16]) for task in tasks}
-
     assert b"--gently" in Path(f"/proc/{second.pid}/cmdline").read_bytes()
-    assert nice == {os.getpriority(os.PRIO_PROCESS, 0)}
-    assert first.pid != second.pid
+    assert b"--gently" not in Path(f"/proc/{first.pid}/cmdline").read_bytes()
+    wait_until(lambda: len(_policies(second.pid)) == 1, "the end of the thread that imported")
+    assert _policies(second.pid) == {os.sched_getscheduler(0)}
     assert is_running(second.pid)
+
+
+def test_a_candidate_that_waits_too_long_for_the_processor_begins_again_without_manners(
+    run_dir: Path,
+) -> None:
+    with a_pool(run_dir, PoolLimits(gentle_s=0.001)) as (pool, crashes):
+        serve(pool)
+        second = serve(pool, "1.1.0")
+
+        assert b"--gently" not in Path(f"/proc/{second.pid}/cmdline").read_bytes()
+        assert _policies(second.pid) == {os.sched_getscheduler(0)}
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(3)[0]).version == "1.1.0"
+        assert crashes == []
+
+
+def _policies(pid: int) -> set[int]:
+    """Scheduling policies of all threads of a process."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # a thread that ended meanwhile
+            found.add(os.sched_getscheduler(int(task.name)))
+    return found

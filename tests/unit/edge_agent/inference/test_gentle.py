@@ -1,0 +1,40 @@
+"""Work that leaves the processor to others."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+
+from edge_agent.inference.gentle import NotYetError, run_gently
+
+
+def test_work_is_done_with_the_lowest_priority_and_the_caller_keeps_its_own() -> None:
+    before = os.sched_getscheduler(0)
+
+    assert run_gently(lambda: os.sched_getscheduler(0)) == os.SCHED_IDLE
+    assert os.sched_getscheduler(0) == before
+
+
+def test_what_the_work_raises_is_raised_to_who_waits() -> None:
+    def fail() -> None:
+        raise KeyError("missing")
+
+    with pytest.raises(KeyError, match="missing"):
+        run_gently(fail)
+
+
+def test_who_waits_long_enough_is_told_that_the_work_is_not_done() -> None:
+    may_end = threading.Event()
+    has_ended = threading.Event()
+
+    def work() -> None:
+        may_end.wait(10)
+        has_ended.set()
+
+    with pytest.raises(NotYetError):
+        run_gently(work, within_s=0.01)
+    may_end.set()
+
+    assert has_ended.wait(10)
