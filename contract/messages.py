@@ -18,11 +18,14 @@ from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
+from contract.bench import Bench, BenchAck
 from contract.compat import Capabilities
 from contract.delegation import DelegateReport as DelegateReport  # noqa: PLC0414 - part of the message Reported
 from contract.deployment import Reason, State
 from contract.errors import MessageError
 from contract.heat import HeatReport
+from contract.message import WIRE_VERSION as WIRE_VERSION  # noqa: PLC0414 - senders write it
+from contract.message import Message as Message  # noqa: PLC0414 - the base of all that stands here
 from contract.probing import Verdict
 from contract.scalars import COUNT_MAX as COUNT_MAX  # noqa: PLC0414 - senders bound what they count with it
 from contract.scalars import (
@@ -45,27 +48,11 @@ from contract.telemetry import TelemetryWindow as TelemetryWindow  # noqa: PLC04
 from contract.telemetry import batch_faults
 from contract.topics import Kind
 
-WIRE_VERSION = 1
 COMPRESS_ABOVE_BYTES = 512
 MESSAGE_MAX_BYTES = 1 << 20
 """1 MiB after inflating: a full day's backlog goes out in batches well below."""
 DESIRED_MAX_BYTES = 8 * 1024
 MAX_MODELS = 32
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of all messages, and what the fields mean that several of them have.
-
-    Attributes:
-        v: Version of the wire format, 1; always written.
-        boot: Changes with every start of the agent.
-        sent_at: When it was written; for a will, when the connection was opened.
-        at: Wall clock.
-        model: Model name.
-        version: Version of the model.
-        reason: Why, when a deployment failed.
-        detail: For people.
-    """
 
 
 class DeviceState(Message, frozen=True, kw_only=True):
@@ -293,10 +280,12 @@ MESSAGE_OF: Mapping[Kind, type[Message]] = MappingProxyType(
         Kind.DEPLOYMENT: DeploymentChange,
         Kind.TELEMETRY: Telemetry,
         Kind.EVENT: Event,
+        Kind.BENCH: Bench,
         Kind.CHUNK_REQUEST: ChunkRequest,
         Kind.DESIRED: Desired,
         Kind.ACK: Ack,
         Kind.CONTROL: Control,
+        Kind.BENCH_ACK: BenchAck,
         Kind.SERVER_STATE: ServerState,
     }
 )
@@ -368,7 +357,9 @@ def _faults(message: Message) -> list[str]:
     if version != WIRE_VERSION:
         return [f"v {version} is not {WIRE_VERSION}"]
     match message:
-        case DeviceState(sent_at=at) | ServerState(sent_at=at) | DeploymentChange(at=at) | Event(at=at):
+        case DeviceState(sent_at=at) | ServerState(sent_at=at):
+            return time_faults(at)
+        case DeploymentChange(at=at) | Event(at=at) | Bench(at=at):
             return time_faults(at)
         case Telemetry(windows=windows):
             return batch_faults(windows)

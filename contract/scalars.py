@@ -45,6 +45,7 @@ Text = Annotated[str, msgspec.Meta(max_length=TEXT_MAX_CHARS)]
 ModelStr = Annotated[str, msgspec.Meta(pattern=_whole(MODEL_PATTERN))]
 VersionStr = Annotated[str, msgspec.Meta(pattern=_whole(VERSION_PATTERN), max_length=VERSION_MAX_CHARS)]
 OpaqueStr = Annotated[str, msgspec.Meta(pattern=_whole(OPAQUE_PATTERN))]
+DigestStr = Annotated[str, msgspec.Meta(pattern=_whole(DIGEST_PATTERN))]
 MaybeModelStr = Annotated[str, msgspec.Meta(pattern=_whole(MODEL_PATTERN, or_empty=True))]
 MaybeVersionStr = Annotated[
     str, msgspec.Meta(pattern=_whole(VERSION_PATTERN, or_empty=True), max_length=VERSION_MAX_CHARS)

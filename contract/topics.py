@@ -33,10 +33,12 @@ class Kind(str, enum.Enum):
     DEPLOYMENT = "up/deployment"
     TELEMETRY = "up/telemetry"
     EVENT = "up/event"
+    BENCH = "up/bench"
     CHUNK_REQUEST = "up/chunk-request"
     DESIRED = "dn/desired"
     ACK = "dn/ack"
     CONTROL = "dn/control"
+    BENCH_ACK = "dn/bench-ack"
     CHUNK = "dn/chunk"
     SERVER_STATE = "state"
 

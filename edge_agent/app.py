@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 
+from contract.bench import BenchAck
 from contract.errors import StorageError
 from contract.identifiers import parse_device_id
 from contract.messages import (
@@ -33,6 +34,8 @@ from contract.messages import (
     TelemetryWindow,
 )
 from contract.profile import Profile
+from edge_agent.bench.shipment import BenchShipment
+from edge_agent.bench.spool import Spool
 from edge_agent.board_engine import BoardEngine
 from edge_agent.capabilities import agent_version, this_arch
 from edge_agent.config import AgentConfig, read_password
@@ -157,6 +160,7 @@ class Agent:
         self._trouble = ""
         self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
+        self._benches = BenchShipment(Spool(state_dir), self._session.send_bench)
         self._window_s = config.telemetry.window_s
         self._next_window_s = 0.0
         self._runner = self._make_runner(config, profile)
@@ -288,14 +292,18 @@ class Agent:
             self._deal_with(message)
         now_s = time.monotonic()
         self._heed_heat(now_s)
+        has_connected, self._has_connected = self._has_connected, False
         with self._storage_may_fail():
-            if self._has_connected:
-                self._has_connected = False
+            if has_connected:
                 self._shipment.reconnected(now_s)
             if now_s >= self._next_window_s:
                 self._next_window_s = now_s + self._window_s
                 self._gather(self._idle.take(self._heard()))
             self._shipment.tick(now_s)
+        with self._storage_may_fail():
+            if has_connected:
+                self._benches.reconnected(now_s)
+            self._benches.tick(now_s)
         if is_ready:
             self._sources.tick(now_s)
             for model, words in self._sources.news(now_s):
@@ -326,6 +334,9 @@ class Agent:
         elif isinstance(message, Ack):
             with self._storage_may_fail():
                 self._shipment.acknowledged(message, time.monotonic())
+        elif isinstance(message, BenchAck):
+            with self._storage_may_fail():
+                self._benches.acknowledged(message, time.monotonic())
         elif isinstance(message, Control):
             if message.telemetry_interval_s is not None:
                 self._window_s = message.telemetry_interval_s

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from contract.commands import LitefleetGroup
+from contract.commands import EXIT_REFUSED, LitefleetGroup
 from edge_agent.config import load_config
 from edge_agent.service.cli import service
 
@@ -102,6 +102,37 @@ def doctor(config_path: Path | None, *, is_fresh: bool, as_json: bool) -> None:
     else:
         click.echo(show_survey(survey, reading, limits, agent_note(config)))
     check_usable(survey)
+
+
+@main.command()
+@click.argument("model", required=False)
+@CONFIG_OPTION
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with every run.")
+@click.option("--no-send", "is_unsent", is_flag=True, help="Do not let the server know.")
+def bench(model: str | None, config_path: Path, *, as_json: bool, is_unsent: bool) -> None:
+    """Measure the active version of MODEL on this board; without MODEL, the only one that is installed.
+
+    Three fresh processes one after another, ten warm-up runs and fifty timed runs each, with the code that serves.
+    The active worker keeps serving. Ends with 0 when the measure counts, with 1 when it does not: another delegate
+    ran than was asked for, or the board was throttled.
+
+    Example: litefleet-agent bench digits --config /etc/litefleet/agent.toml
+    """
+    from edge_agent.bench.command import run_bench
+    from edge_agent.bench.show import bench_document, does_count, kept_note, show_bench, show_process
+
+    measured, kept = run_bench(
+        load_config(config_path, os.environ),
+        model,
+        is_sent=not is_unsent,
+        on_process=lambda number, run: click.echo(show_process(number, run.measured), err=True),
+    )
+    if as_json:
+        click.echo(msgspec.json.encode(bench_document(measured, is_kept=kept.is_kept)).decode())
+    else:
+        click.echo(show_bench(measured))
+        click.echo(kept_note(is_kept=kept.is_kept, agent_pid=kept.agent_pid))
+    sys.exit(0 if does_count(measured) else EXIT_REFUSED)
 
 
 main.add_command(service)

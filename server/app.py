@@ -159,6 +159,8 @@ class Server:
         def after_commit(effects: Effects) -> None:
             for (device, _), ack in effects.acks.items():
                 bridge.send(Kind.ACK, device, ack)
+            for (device, _), kept in effects.bench_acks.items():
+                bridge.send(Kind.BENCH_ACK, device, kept)
             for device in effects.resends:
                 desired.resend(device)
             if effects.wakes_rollouts:

@@ -24,11 +24,9 @@ class Answering(Protocol):
 
     Attributes:
         welcome: What applications are told.
-        greeting: The same, as a frame.
     """
 
     welcome: Welcome
-    greeting: bytes
 
     def infer(self, tensors: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Answer ready inputs; may be shared memory.

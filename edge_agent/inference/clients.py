@@ -15,6 +15,8 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from contract.errors import (
     AgentUnavailableError,
     InputError,
@@ -93,7 +95,8 @@ class Clients:
         client = _Client(connection)
         self._clients[connection.fileno()] = client
         self._poll.register(connection, select.EPOLLIN)
-        self._send(client, self._model.greeting)
+        welcome = msgspec.structs.replace(self._model.welcome, answered=self._counts.answered)
+        self._send(client, protocol.encode_welcome(welcome))
 
     def serve(self, descriptor: int) -> None:
         """Deal with one frame of a client that has something to say."""

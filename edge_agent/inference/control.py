@@ -5,7 +5,8 @@ PURE. Rules:
 1. A worker gets its ``Start`` as its one argument, and everything else as one JSON record at a time over a
    SOCK_SEQPACKET pair. The end of that pair is the order to end.
 2. A worker says first ``Ready`` or ``Failed``. ``TakeWindow`` is answered by ``Window``, ``SelfTest`` by
-   ``SelfTested`` or ``Failed``; ``Drain`` by a last ``Window`` just before the worker ends.
+   ``SelfTested`` or ``Failed``, ``Measure`` by ``Measured`` or ``Failed``; ``Drain`` by a last ``Window`` just before
+   the worker ends.
 3. This module imports no numpy: the main process imports it.
 """
 
@@ -59,6 +60,13 @@ class Drain(msgspec.Struct, frozen=True, tag="drain"):
     grace_s: float
 
 
+class Measure(msgspec.Struct, frozen=True, kw_only=True, tag="measure"):
+    """Answer golden inputs ``warm_up_runs`` times, then ``timed_runs`` times by the clock."""
+
+    warm_up_runs: int
+    timed_runs: int
+
+
 class SelfTestReport(msgspec.Struct, frozen=True, kw_only=True):
     """A self-test that was passed.
 
@@ -110,6 +118,13 @@ class SelfTested(msgspec.Struct, frozen=True, kw_only=True, tag="self-tested"):
     report: SelfTestReport
 
 
+class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
+    """The runs were done: seconds of each in order, and the process's proportional memory (PSS) after them."""
+
+    latencies_s: tuple[float, ...]
+    pss_bytes: int
+
+
 class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
     """What a worker did since it last told: see ``contract.messages.TelemetryWindow``."""
 
@@ -120,13 +135,13 @@ class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
     rss_bytes: int
 
 
-ToWorker = SelfTest | TakeWindow | Drain
-FromWorker = Ready | Failed | SelfTested | Window
+ToWorker = SelfTest | Measure | TakeWindow | Drain
+FromWorker = Ready | Failed | SelfTested | Measured | Window
 
 _Decoded = TypeVar("_Decoded")
 _START = msgspec.json.Decoder(Start)
-_TO_WORKER: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(SelfTest | TakeWindow | Drain)
-_FROM_WORKER: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(Ready | Failed | SelfTested | Window)
+_TO_WORKER: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(ToWorker)
+_FROM_WORKER: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(FromWorker)
 
 
 def encode_control(message: Start | ToWorker | FromWorker) -> bytes:

@@ -13,22 +13,29 @@ from edge_agent.inference.memory import resident_bytes
 
 
 class Counts:
-    """Requests, errors and latency since the last window."""
+    """Requests, errors and latency since the last window.
+
+    Attributes:
+        answered: Requests of all windows, errors included.
+    """
 
     def __init__(self) -> None:
         self._latency = LatencyRecorder()
         self._requests = 0
         self._errors = 0
         self._since = time.monotonic()
+        self.answered = 0
 
     def count_answer(self, latency_s: float) -> None:
         """A request was answered; seconds in the worker."""
         self._requests += 1
+        self.answered += 1
         self._latency.record(latency_s)
 
     def count_error(self) -> None:
         """A request could not be answered because the runtime or the model failed."""
         self._requests += 1
+        self.answered += 1
         self._errors += 1
 
     def take_window(self) -> Window:

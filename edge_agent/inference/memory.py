@@ -15,6 +15,12 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def proportional_bytes() -> int:
+    """Resident memory with shared pages divided among those that share them (PSS; proc(5), smaps_rollup)."""
+    content = Path("/proc/self/smaps_rollup").read_text(encoding="ascii", errors="replace")
+    return 1024 * next(int(line.split()[1]) for line in content.splitlines() if line.startswith("Pss:"))
+
+
 def release_free_memory() -> None:
     """Let the system have what is not used any more, and never again look for it among what is there now.
 

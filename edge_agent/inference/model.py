@@ -25,7 +25,7 @@ from edge_agent.inference.engine import UNPROVED, Engine
 from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
 from edge_agent.inference.preprocess import Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
-from edge_agent.inference.selftest import golden_cases, judge
+from edge_agent.inference.selftest import GoldenCases, golden_cases, judge
 from edge_agent.inference.slot import Slot
 from edge_agent.inference.weight_cache import is_worth
 
@@ -43,7 +43,6 @@ class LoadedModel:
         graph: On the runtime.
         digest: sha256 of the model file.
         welcome: What applications are told.
-        greeting: The same, as a frame.
     """
 
     def __init__(self, slot: Slot, runtime: Runtime, threads: int, engine: Engine = UNPROVED) -> None:
@@ -73,7 +72,7 @@ class LoadedModel:
         self._labels = [label.encode() for label in manifest.labels]
         self._decoder = self._plan_decoding()
         self.welcome = self._describe()
-        self.greeting = protocol.encode_welcome(self.welcome)
+        protocol.check_welcome(self.welcome)
         self._check_answer_size()
         self._warm_up()
 
@@ -206,21 +205,12 @@ class LoadedModel:
             ManifestError: It is no golden artifact.
         """
         began = time.perf_counter()
-        golden = self._slot.golden
-        specs = self._slot.manifest.inputs
-        cases = golden_cases(
-            self._slot.load_golden(),
-            variant=self._slot.variant.name,
-            inputs=[
-                (s.name, _size(b), np.dtype(s.dtype.value)) for s, b in zip(specs, self._inputs, strict=True)
-            ],
-            outputs=[(border.name, _size(border)) for border in self._outputs],
-            samples=golden.samples,
-        )
-        tolerance = golden.tolerance[self._slot.variant.name]
+        cases = self._golden_cases()
+        tolerance = self._slot.golden.tolerance[self._slot.variant.name]
         answers: list[list[npt.NDArray[np.float32]]] = []
+        samples = self._inputs_of(cases)
         for sample in range(cases.samples):
-            inputs = [a[sample].reshape(b.shape) for a, b in zip(cases.inputs, self._inputs, strict=True)]
+            inputs = samples[sample]
             try:
                 answers.append(self.infer(inputs))
             except (InferenceError, InputError) as error:
@@ -236,6 +226,26 @@ class LoadedModel:
             max_abs_error=tolerance.max_abs_error,
             top1_agreement=verdict.top1_agreement,
             duration_s=time.perf_counter() - began,
+        )
+
+    def golden_inputs(self) -> list[list[npt.NDArray[Any]]]:
+        """Of every golden sample, what ``infer`` takes; raises as ``self_test`` does."""
+        return self._inputs_of(self._golden_cases())
+
+    def _inputs_of(self, cases: GoldenCases) -> list[list[npt.NDArray[Any]]]:
+        pairs = list(zip(cases.inputs, self._inputs, strict=True))
+        return [[a[sample].reshape(b.shape) for a, b in pairs] for sample in range(cases.samples)]
+
+    def _golden_cases(self) -> GoldenCases:
+        specs = self._slot.manifest.inputs
+        return golden_cases(
+            self._slot.load_golden(),
+            variant=self._slot.variant.name,
+            inputs=[
+                (s.name, _size(b), np.dtype(s.dtype.value)) for s, b in zip(specs, self._inputs, strict=True)
+            ],
+            outputs=[(border.name, _size(border)) for border in self._outputs],
+            samples=self._slot.golden.samples,
         )
 
 

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import msgspec
 
 from contract.errors import MessageError
+from contract.scalars import COUNT_MAX
 from contract.tensor import ITEM_BYTES, DType
 
 PROTOCOL = 1
@@ -76,6 +77,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
         takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
         tensor_bytes: Where an image starts, and the least size of an area.
         slot_dir: Folder with the model's manifest on this device; empty for what is no model.
+        answered: Requests that this worker has answered until now, errors included.
     """
 
     protocol: int
@@ -87,6 +89,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     takes_images: bool
     tensor_bytes: int
     slot_dir: str = ""
+    answered: int = 0
 
 
 class Request(NamedTuple):
@@ -184,6 +187,11 @@ def encode_welcome(welcome: Welcome) -> bytes:
     if len(frame) > FRAME_MAX_BYTES:
         raise MessageError(f"the description of {welcome.model} has {len(frame)} bytes")
     return frame
+
+
+def check_welcome(welcome: Welcome) -> None:
+    """Make sure that a Welcome fits its frame, however many requests it will tell of; raises as ``encode_welcome``."""
+    encode_welcome(msgspec.structs.replace(welcome, answered=COUNT_MAX))
 
 
 def encode_failure(failure: Failure) -> bytes:

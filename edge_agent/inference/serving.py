@@ -18,11 +18,12 @@ from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, Sto
 from edge_agent.inference import control, protocol
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
-from edge_agent.inference.memory import release_free_memory
+from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.patience import Patience
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import load_slot
+from edge_agent.inference.timing import time_runs
 
 _SOCKET_UMASK = 0o117
 """Owner and group may connect: the run folder's group is who may ask."""
@@ -99,6 +100,8 @@ class Worker:
             self._tell(self._counts.take_window())
         elif isinstance(order, control.SelfTest):
             self._tell(_self_test(self._model))
+        elif isinstance(order, control.Measure):
+            self._tell(_measure(self._model, order))
         else:
             self._clients.drain()
             self._drain_ends = time.monotonic() + order.grace_s
@@ -112,6 +115,14 @@ def _self_test(model: LoadedModel) -> control.FromWorker:
         return control.SelfTested(report=model.self_test())
     except LitefleetError as error:
         return control.failed_of(error)
+
+
+def _measure(model: LoadedModel, order: control.Measure) -> control.FromWorker:
+    try:
+        latencies_s = time_runs(model, order.warm_up_runs, order.timed_runs)
+    except LitefleetError as error:
+        return control.failed_of(error)
+    return control.Measured(latencies_s=latencies_s, pss_bytes=proportional_bytes())
 
 
 def _send(channel: socket.socket, message: control.FromWorker) -> bool:

@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Protocol
 
+from contract.bench import Bench
 from contract.deployment import Reason
 from contract.errors import BrokerError, LitefleetError, MessageError, StorageError
 from contract.identifiers import DeviceId
@@ -198,7 +199,13 @@ class Session:
 
     def send_telemetry(self, telemetry: Telemetry) -> bool:
         """Tell windows if there is a connection; whether there was. Only the server's ack says that they arrived."""
-        message = self._message(Kind.TELEMETRY, telemetry)
+        return self._offer(self._message(Kind.TELEMETRY, telemetry))
+
+    def send_bench(self, bench: Bench) -> bool:
+        """Tell a bench if there is a connection; whether there was. Only the server's ack says that it arrived."""
+        return self._offer(self._message(Kind.BENCH, bench))
+
+    def _offer(self, message: Message | None) -> bool:
         with self._lock:
             return message is not None and self._publish(message) is not None
 

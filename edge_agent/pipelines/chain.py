@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.inference.asking import Inference
-from edge_agent.inference.protocol import Welcome, encode_welcome
+from edge_agent.inference.protocol import Welcome, check_welcome
 from edge_agent.pipelines.crops import Rules, Selection, crop, select_boxes
 from edge_agent.pipelines.layout import crop_stage, pipeline_welcome
 from edge_agent.pipelines.members import Members
@@ -39,12 +39,11 @@ class Chain:
 
     Attributes:
         welcome: What applications are told.
-        greeting: The same, as a frame.
     """
 
     def __init__(self, settings: PipelineSettings, members: Members, welcomes: Mapping[str, Welcome]) -> None:
         self.welcome = pipeline_welcome(settings, welcomes)
-        self.greeting = encode_welcome(self.welcome)
+        check_welcome(self.welcome)
         self._members = members
         self._stages = settings.stages
         self._place = crop_stage(settings.stages)

@@ -18,7 +18,7 @@ from contract.manifest import Manifest, parse_manifest
 from contract.tensor import DType
 from edge_agent.inference.asking import What
 from edge_agent.inference.postprocess import softmax
-from edge_agent.inference.protocol import Welcome, encode_welcome
+from edge_agent.inference.protocol import Welcome, check_welcome
 from edge_agent.inference.slot import MANIFEST_FILE
 from edge_agent.pipelines.layout import Places, places_of, welcome_of
 from edge_agent.pipelines.members import Members
@@ -53,7 +53,6 @@ class Ensemble:
 
     Attributes:
         welcome: What applications are told.
-        greeting: The same, as a frame.
     """
 
     def __init__(self, settings: EnsembleSettings, members: Members, welcomes: Mapping[str, Welcome]) -> None:
@@ -81,7 +80,7 @@ class Ensemble:
             f"ensemble-{settings.method}",
             takes_images=all(each.takes_images for each in served),
         )
-        self.greeting = encode_welcome(self.welcome)
+        check_welcome(self.welcome)
         self._probabilities = np.zeros((len(served), first.classes), np.float32)
 
     def infer(self, tensors: Sequence[npt.NDArray[Any]]) -> list[_Floats]:

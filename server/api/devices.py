@@ -9,11 +9,12 @@ import msgspec
 from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from contract.delegation import DelegateReport
 from contract.errors import NotFoundError
 from contract.heat import HeatReport
 from contract.messages import DesiredModel, Reported, ReportedModel
 from server.api.auth import require_operator, require_reader
+from server.api.benches import BenchView, bench_view
+from server.api.delegates import DelegateView, delegate_view
 from server.api.events import EventView
 from server.config import ServerConfig
 from server.enrolment import Enrolment
@@ -23,6 +24,7 @@ from server.storage.repository import Storage
 router = APIRouter(prefix="/api/v1/devices")
 
 NEWEST_EVENTS = 50
+NEWEST_BENCHES = 10
 
 
 class NewDevice(BaseModel):
@@ -52,17 +54,6 @@ class AddedDevice(BaseModel):
     server_url: str
     root: str
     mqtt: MqttAccess
-
-
-class DelegateView(BaseModel):
-    """Delegate asked for and the one that runs."""
-
-    requested: str
-    actual: str
-    nodes_total: int
-    nodes_delegated: int
-    partitions: int
-    reason: str
 
 
 class ModelView(BaseModel):
@@ -103,11 +94,12 @@ class DeviceView(BaseModel):
 
 
 class DeviceDetails(DeviceView):
-    """A device with what it said of itself, and its newest events."""
+    """A device with what it said of itself, its newest events, and its newest benches."""
 
     created_at: datetime
     info: dict[str, Any] | None
     events: list[EventView]
+    benches: list[BenchView]
 
 
 @router.post("", status_code=201, dependencies=[Depends(require_operator)])
@@ -153,11 +145,13 @@ def get_device(request: Request, device: str) -> DeviceDetails:
             raise NotFoundError(f"there is no device {device[:80]!r}", remedy="see: litefleet devices")
         fields = _fields(record, rows.devices.desired(device), rows.devices.reported(device))
         events = rows.events.newest_of(device, limit=NEWEST_EVENTS)
+        benches = rows.benches.newest(device=device, limit=NEWEST_BENCHES)
     return DeviceDetails(
         **fields,
         created_at=record.created_at,
         info=None if record.info is None else msgspec.to_builtins(record.info),
         events=[EventView.model_validate(event, from_attributes=True) for event in events],
+        benches=[bench_view(bench) for bench in benches],
     )
 
 
@@ -201,11 +195,6 @@ def _heat(report: HeatReport | None) -> HeatView | None:
         celsius=report.celsius,
         battery_ratio=report.battery_ratio,
     )
-
-
-def delegate_view(report: DelegateReport | None) -> DelegateView | None:
-    """A report as the API shows it."""
-    return None if report is None else DelegateView(**msgspec.structs.asdict(report))
 
 
 def _storage(request: Request) -> Storage:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from pydantic import BaseModel
 
 from server.api.auth import require_reader
-from server.api.devices import DelegateView, delegate_view
+from server.api.delegates import DelegateView, delegate_view
 from server.storage.observations import TelemetryTotal
 from server.storage.repository import Storage
 

@@ -201,6 +201,19 @@ def telemetry(remote: _Remote, model: str | None, device: str | None, version: s
         remote.show(rows, tables.telemetry_table)
 
 
+@main.command(epilog="Example: litefleet benches --model digits")
+@click.option("--model", help="Of this model only.")
+@click.option("--device", help="Of this device only.")
+@click.option("--version", help="Of this version only.")
+@_json_option
+@click.pass_obj
+def benches(remote: _Remote, model: str | None, device: str | None, version: str | None) -> None:
+    """Show what boards really do: what 'litefleet-agent bench' measured there, newest first."""
+    with remote.client() as client:
+        rows = client.get("/api/v1/benches", {"model": model, "device": device, "version": version})
+        remote.show(rows, tables.benches_table)
+
+
 @main.command(epilog="Example: litefleet watch --json")
 @click.argument("rollout", required=False)
 @_json_option

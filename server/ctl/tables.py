@@ -92,6 +92,38 @@ def _heat_cell(heat: Any) -> str:
     return f"{heat['level']} ({causes})" if causes else str(heat["level"])
 
 
+def benches_table(rows: Iterable[Any]) -> Table:
+    """Every bench in a line."""
+    table = _table(
+        *("device", "board", "model", "version", "variant", "runtime", "threads", "delegate"),
+        *("p50 ms", "p95 ms", "p99 ms", "memory", "counts", "why not, or what to know", "began"),
+    )
+    for row in rows:
+        board = f"{row['board']} ({row['profile']})"
+        head = [row["device"], board, row["model"], row["version"], row["variant"]]
+        engine = [
+            f"{row['runtime']} {row['runtime_version']}",
+            str(row["threads"]),
+            row["delegate"]["actual"],
+        ]
+        figures = [f"{row[f'{key}_ms']:.3f}" for key in ("p50", "p95", "p99")]
+        memory = f"{row['pss_bytes'] / _MIB:.1f} MiB"
+        counts = "yes" if row["is_valid"] else "no"
+        _add(table, [*head, *engine, *figures, memory, counts, _bench_note(row), _time(row["at"])])
+    return table
+
+
+def _bench_note(row: Any) -> str:
+    notes = [row["reason"]] if row["reason"] else []
+    if row["requests_meanwhile"] is None:
+        notes.append("perhaps disturbed by requests")
+    elif row["requests_meanwhile"]:
+        notes.append(f"disturbed by {row['requests_meanwhile']} requests")
+    if not row["is_throttling_known"]:
+        notes.append("this board does not tell whether it throttles")
+    return "; ".join(notes)
+
+
 def _model_cells(model: Any) -> list[str]:
     if model is None:
         return [""] * 5

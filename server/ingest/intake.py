@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from contract.bench import Bench, BenchAck
 from contract.deployment import ENDS, Reason, State
 from contract.messages import (
     WIRE_VERSION,
@@ -43,12 +44,14 @@ class Effects:
 
     Attributes:
         acks: Device and boot to the acknowledgement of its telemetry.
+        bench_acks: Device and bench to the acknowledgement of that bench.
         resends: Devices whose desired document is to be sent again.
         seen: Devices that were heard of.
         wakes_rollouts: Whether rollouts have something new to look at.
     """
 
     acks: dict[Place, Ack] = field(default_factory=dict)
+    bench_acks: dict[Place, BenchAck] = field(default_factory=dict)
     resends: set[str] = field(default_factory=set)
     seen: set[str] = field(default_factory=set)
     wakes_rollouts: bool = False
@@ -71,6 +74,10 @@ def take_in(rows: Rows, inbound: Inbound, effects: Effects, now: datetime) -> No
         _take_reported(rows, device, message, effects, now)
     elif isinstance(message, DeploymentChange):
         _take_change(rows, device, message, effects, now)
+    elif isinstance(message, Bench):
+        if rows.benches.add(device.id, message, at=now):
+            logger.info("device %s sent bench %s of %s", device.id, message.id, message.result.model)
+        effects.bench_acks[device.id, message.id] = BenchAck(v=WIRE_VERSION, id=message.id)
     else:
         _take_other(rows, device, message, now)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
+from server.storage.benches import BenchRows
 from server.storage.database import Database
 from server.storage.devices import DeviceRows
 from server.storage.observations import EventRows, TelemetryRows
@@ -28,6 +29,7 @@ class Rows:
     rollouts: RolloutRows
     telemetry: TelemetryRows
     events: EventRows
+    benches: BenchRows
 
 
 class Storage:
@@ -67,4 +69,5 @@ def _rows(connection: Connection) -> Rows:
         rollouts=RolloutRows(connection),
         telemetry=TelemetryRows(connection),
         events=EventRows(connection),
+        benches=BenchRows(connection),
     )

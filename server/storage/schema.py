@@ -186,3 +186,18 @@ events = Table(
     Index("ix_events_received_at", "received_at"),
     sqlite_autoincrement=True,
 )
+
+benches = Table(
+    "benches",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=True),
+    Column("device", String(64), ForeignKey("devices.id"), nullable=False),
+    Column("id", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("version", String(64), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("received_at", UtcDateTime, nullable=False),
+    Column("document", Text, nullable=False),
+    UniqueConstraint("device", "id", name="uq_benches_device_id"),
+    sqlite_autoincrement=True,
+)

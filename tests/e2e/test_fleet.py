@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from contract.bundle import BundleReader, write_bundle
 from contract.manifest import Artifact
 from edge_agent import connect
 from tests.support.builders import an_artifact
-from tests.support.e2e_fleet import EXAMPLES, RealFleet
+from tests.support.e2e_fleet import EXAMPLES, RealFleet, run_command
 from tests.support.server_process import wait_until
 
 pytestmark = pytest.mark.timeout(180)
@@ -71,6 +72,23 @@ def test_agent_killed_in_mid_deployment_comes_back_and_succeeds(fleet: RealFleet
 
     assert fleet.wait_for_end(rollout)["state"] == "succeeded"
     assert {answer_of(fleet, device)[0] for device in fleet.agents} == {"1.0.0"}
+
+
+def test_a_bench_tells_the_server_what_a_board_really_does(fleet: RealFleet) -> None:
+    config = fleet.home("board-3") / "agent.toml"
+    said = json.loads(run_command("litefleet-agent", "bench", "digits", "--config", config, "--json"))
+    assert said["summary"]["is_valid"], said["summary"]
+    assert [len(process["latencies_ms"]) for process in said["result"]["processes"]] == [50, 50, 50]
+
+    wait_until(lambda: fleet.operate("benches"), timeout_s=15, what="the bench at the server")
+    (listed,) = fleet.operate("benches", "--model", "digits", "--device", "board-3")
+    assert listed["p50_ms"] == said["summary"]["p50_ms"]
+    assert (listed["id"], listed["version"]) == (said["id"], fleet.versions()["board-3"])
+    whole = fleet.server.api("GET", f"/api/v1/benches/board-3/{listed['id']}")
+    assert whole["processes"][2]["latencies_ms"] == said["result"]["processes"][2]["latencies_ms"]
+    assert [bench["id"] for bench in fleet.device("board-3")["benches"]] == [listed["id"]]
+    waiting = fleet.home("board-3") / "state" / "benches"
+    wait_until(lambda: not [*waiting.glob("*.json")], timeout_s=15, what="acknowledged and forgotten")
 
 
 def test_restarted_agent_answers_before_it_reaches_its_broker(fleet: RealFleet) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
+from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
+from contract.bench import Bench, BenchAck, BenchHeat, BenchProcess, BenchResult
 from contract.deployment import Reason, State
 from contract.histogram import LatencyHistogram
 from contract.messages import (
@@ -53,6 +56,36 @@ def a_window(seq: int = 1) -> SequencedWindow:
     return SequencedWindow(seq=seq, window=window)
 
 
+def a_bench_process(*latencies_ms: float, **changes: Any) -> BenchProcess:
+    """A process on XNNPACK that took 24 MB."""
+    process = BenchProcess(
+        latencies_ms=latencies_ms,
+        pss_bytes=24_000_000,
+        start_s=0.5,
+        delegate=DelegateReport(requested="xnnpack", actual="xnnpack"),
+    )
+    return msgspec.structs.replace(process, **changes)
+
+
+def a_bench_result(**changes: Any) -> BenchResult:
+    """Two runs of the digits model in one process, on a board that does not throttle."""
+    result = BenchResult(
+        model="digits",
+        version="1.1.0",
+        variant="int8",
+        digest=MODEL_DIGEST,
+        profile="pi-4",
+        board="Pi 4",
+        runtime="ai-edge-litert",
+        threads=4,
+        cores=4,
+        warm_up_runs=10,
+        processes=(a_bench_process(0.21, 0.23),),
+        heat=(BenchHeat(is_throttled=False, celsius=51.5),),
+    )
+    return msgspec.structs.replace(result, **changes)
+
+
 EXAMPLES: Mapping[Kind, Message] = {
     Kind.STATE: DeviceState(v=1, online=True, boot=BOOT, session=7, agent_version="0.1.0", sent_at=AT),
     Kind.INFO: DeviceInfo(v=1, board="Raspberry Pi 4 Model B Rev 1.4", capabilities=some_capabilities()),
@@ -96,6 +129,7 @@ EXAMPLES: Mapping[Kind, Message] = {
         reason=Reason.SELF_TEST,
         detail="top-1 agreement 0.1 is below 0.9",
     ),
+    Kind.BENCH: Bench(v=1, id="n-1", at=AT, result=a_bench_result()),
     Kind.CHUNK_REQUEST: ChunkRequest(v=1, transfer="t-1", chunks=(0, 1, 5)),
     Kind.DESIRED: Desired(
         v=1,
@@ -103,6 +137,7 @@ EXAMPLES: Mapping[Kind, Message] = {
         models={"digits": DesiredModel(version="1.1.0", deployment="d-2", rollout="r-1", trial_s=30.0)},
     ),
     Kind.ACK: Ack(v=1, boot=BOOT, seq=41),
+    Kind.BENCH_ACK: BenchAck(v=1, id="n-1"),
     Kind.CONTROL: Control(v=1, telemetry_interval_s=60.0, log_level="debug"),
     Kind.SERVER_STATE: ServerState(v=1, online=True, sent_at=AT),
 }

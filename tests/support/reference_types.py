@@ -33,6 +33,7 @@ _NAMED_PATTERNS = {
     "ModelStr": "model name",
     "VersionStr": "version",
     "OpaqueStr": "identifier",
+    "DigestStr": "digest",
     "MaybeModelStr": "model name, or empty",
     "MaybeVersionStr": "version, or empty",
     "MaybeOpaqueStr": "identifier, or empty",

@@ -20,7 +20,7 @@ from contract.messages import (
     encode_message,
 )
 from contract.topics import Kind
-from tests.support.contract_builders import EXAMPLES, MODEL_DIGEST, a_window
+from tests.support.contract_builders import EXAMPLES, MODEL_DIGEST, a_bench_process, a_bench_result, a_window
 
 PLAIN: dict[Kind, bytes] = {
     Kind.STATE: b'{"v":1,"online":true,"boot":"b7c1","session":7,"agent_version":"0.1.0",'
@@ -39,10 +39,17 @@ PLAIN: dict[Kind, bytes] = {
     b'"latency":{"count":2,"sum_s":0.0035,"buckets":{"22":1,"24":1}},"rss_bytes":48000000}}]}',
     Kind.EVENT: b'{"v":1,"kind":"rolled-back","at":"2026-03-01T12:00:00Z","model":"digits","version":"1.2.0",'
     b'"reason":"self-test","detail":"top-1 agreement 0.1 is below 0.9"}',
+    Kind.BENCH: b'{"v":1,"id":"n-1","at":"2026-03-01T12:00:00Z","result":{"model":"digits","version":"1.1.0",'
+    b'"variant":"int8","digest":"'
+    + MODEL_DIGEST.encode()
+    + b'","profile":"pi-4","board":"Pi 4","runtime":"ai-edge-litert","threads":4,"cores":4,"warm_up_runs":10,'
+    b'"processes":[{"latencies_ms":[0.21,0.23],"pss_bytes":24000000,"start_s":0.5,"delegate":{"requested":"xnnpack",'
+    b'"actual":"xnnpack"}}],"heat":[{"is_throttled":false,"celsius":51.5}]}}',
     Kind.CHUNK_REQUEST: b'{"v":1,"transfer":"t-1","chunks":[0,1,5]}',
     Kind.DESIRED: b'{"v":1,"revision":4,"models":{"digits":{"version":"1.1.0","deployment":"d-2",'
     b'"rollout":"r-1","trial_s":30.0}}}',
     Kind.ACK: b'{"v":1,"boot":"b7c1","seq":41}',
+    Kind.BENCH_ACK: b'{"v":1,"id":"n-1"}',
     Kind.CONTROL: b'{"v":1,"telemetry_interval_s":60.0,"log_level":"debug"}',
     Kind.SERVER_STATE: b'{"v":1,"online":true,"sent_at":"2026-03-01T12:00:00Z"}',
 }
@@ -60,6 +67,9 @@ LONG = {
     Kind.DEPLOYMENT: replace(Kind.DEPLOYMENT, detail="x" * 600),
     Kind.TELEMETRY: replace(Kind.TELEMETRY, windows=tuple(a_window(seq) for seq in range(20))),
     Kind.EVENT: replace(Kind.EVENT, detail="x" * 600),
+    Kind.BENCH: replace(
+        Kind.BENCH, result=a_bench_result(processes=tuple(a_bench_process(*[0.2111] * 50) for _ in range(3)))
+    ),
     Kind.CHUNK_REQUEST: replace(Kind.CHUNK_REQUEST, chunks=tuple(range(256))),
     Kind.DESIRED: replace(
         Kind.DESIRED,
@@ -70,7 +80,8 @@ LONG = {
 
 
 def test_only_messages_of_fixed_size_are_never_compressed() -> None:
-    assert set(MESSAGE_OF) - set(LONG) == {Kind.STATE, Kind.ACK, Kind.CONTROL, Kind.SERVER_STATE}
+    fixed = {Kind.STATE, Kind.ACK, Kind.BENCH_ACK, Kind.CONTROL, Kind.SERVER_STATE}
+    assert set(MESSAGE_OF) - set(LONG) == fixed
 
 
 def test_every_kind_of_topic_has_a_message_and_an_example() -> None:

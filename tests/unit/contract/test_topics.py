@@ -20,9 +20,11 @@ EXACT: dict[Kind, tuple[str, tuple[str, ...]]] = {
     Kind.DEPLOYMENT: ("litefleet/v1/pi-kitchen/up/deployment/d-2", ("d-2",)),
     Kind.TELEMETRY: ("litefleet/v1/pi-kitchen/up/telemetry", ()),
     Kind.EVENT: ("litefleet/v1/pi-kitchen/up/event", ()),
+    Kind.BENCH: ("litefleet/v1/pi-kitchen/up/bench", ()),
     Kind.CHUNK_REQUEST: ("litefleet/v1/pi-kitchen/up/chunk-request", ()),
     Kind.DESIRED: ("litefleet/v1/pi-kitchen/dn/desired", ()),
     Kind.ACK: ("litefleet/v1/pi-kitchen/dn/ack", ()),
+    Kind.BENCH_ACK: ("litefleet/v1/pi-kitchen/dn/bench-ack", ()),
     Kind.CONTROL: ("litefleet/v1/pi-kitchen/dn/control", ()),
     Kind.CHUNK: ("litefleet/v1/pi-kitchen/dn/chunk/t-1/12", ("t-1", "12")),
 }

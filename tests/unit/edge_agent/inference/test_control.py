@@ -31,13 +31,28 @@ def test_a_start_comes_back_whole() -> None:
     assert control.parse_start(control.encode_control(START).decode()) == START
 
 
-@pytest.mark.parametrize("order", [control.SelfTest(), control.TakeWindow(), control.Drain(grace_s=0.5)])
+@pytest.mark.parametrize(
+    "order",
+    [
+        control.SelfTest(),
+        control.Measure(warm_up_runs=10, timed_runs=50),
+        control.TakeWindow(),
+        control.Drain(grace_s=0.5),
+    ],
+)
 def test_an_order_comes_back_whole(order: control.ToWorker) -> None:
     assert control.parse_to_worker(control.encode_control(order)) == order
 
 
 @pytest.mark.parametrize(
-    "message", [READY, WINDOW, control.SelfTested(report=REPORT), control.Failed(code="digest", message="x")]
+    "message",
+    [
+        READY,
+        WINDOW,
+        control.SelfTested(report=REPORT),
+        control.Measured(latencies_s=(0.001, 0.002), pss_bytes=7),
+        control.Failed(code="digest", message="x"),
+    ],
 )
 def test_an_answer_comes_back_whole(message: control.FromWorker) -> None:
     assert control.parse_from_worker(control.encode_control(message)) == message
