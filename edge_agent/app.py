@@ -35,7 +35,7 @@ from contract.messages import (
 )
 from contract.profile import Profile
 from edge_agent.bench.shipment import BenchShipment
-from edge_agent.bench.spool import Spool
+from edge_agent.bench.waiting import WaitingBenches
 from edge_agent.board_engine import BoardEngine
 from edge_agent.capabilities import agent_version, this_arch
 from edge_agent.config import AgentConfig, read_password
@@ -160,7 +160,7 @@ class Agent:
         self._trouble = ""
         self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
-        self._benches = BenchShipment(Spool(state_dir), self._session.send_bench)
+        self._benches = BenchShipment(WaitingBenches(state_dir), self._session.send_bench)
         self._window_s = config.telemetry.window_s
         self._next_window_s = 0.0
         self._runner = self._make_runner(config, profile)

@@ -1,6 +1,6 @@
 """``litefleet-agent bench``: from a configuration to a bench that is told and kept for the server.
 
-Guarantees: one bench at a time per device; nothing of what the agent stores is changed but the spool; a bench that is
+Guarantees: one bench at a time per device; nothing of what the agent stores is changed but the waiting benches; one that is
 kept reaches the server, now through the running agent or at its next start.
 """
 
@@ -19,7 +19,7 @@ from contract.identifiers import nearest
 from contract.messages import WIRE_VERSION
 from edge_agent.bench.heat import HeatWatch, Thermometer
 from edge_agent.bench.measuring import BenchPlan, check_room, measure
-from edge_agent.bench.spool import Spool
+from edge_agent.bench.waiting import WaitingBenches
 from edge_agent.bench.worker_runs import Patience, WorkerRun
 from edge_agent.board_engine import BoardEngine
 from edge_agent.config import AgentConfig
@@ -68,15 +68,15 @@ def run_bench(
     """
     _check_user(config)
     chosen = choose_model(config, model)
-    spool = Spool(config.device.state_dir)
-    with spool.alone():
+    waiting = WaitingBenches(config.device.state_dir)
+    with waiting.alone():
         began = datetime.now(timezone.utc)
         plan = _plan(config, chosen)
         check_room(plan.spec)
         result = measure(plan, heat or Thermometer(), on_process)
         bench = Bench(v=WIRE_VERSION, id=_new_id(), at=began, result=result)
         if is_sent:
-            spool.add(bench)
+            waiting.add(bench)
     return bench, Kept(is_sent, lock_holder(config.device.state_dir))
 
 

@@ -5,7 +5,7 @@ Rules:
 1. One is on its way at a time. It is sent again after a reconnect, and with growing pauses when no acknowledgement
    comes: a server that is older than benches never answers, and is not to be pestered.
 2. Only the acknowledgement of its id takes a bench off the disk.
-3. The spool is looked at every ``LOOK_S``: another process fills it.
+3. The folder is looked at every ``LOOK_S``: another process fills it.
 
 PURE.
 """
@@ -25,7 +25,7 @@ REST_S = 300.0
 
 
 class Benches(Protocol):
-    """Where benches wait; see ``edge_agent.bench.spool``."""
+    """Where benches wait; see ``edge_agent.bench.waiting``."""
 
     def oldest(self) -> Bench | None:
         """The bench that waits longest; StorageError."""
@@ -56,7 +56,7 @@ class BenchShipment:
             now_s: Monotonic time, seconds.
 
         Raises:
-            StorageError: The spool cannot be read.
+            StorageError: The folder cannot be read.
         """
         if now_s < self._next_s:
             return
@@ -73,7 +73,7 @@ class BenchShipment:
         """What was on its way may be lost: send it again.
 
         Raises:
-            StorageError: The spool cannot be read.
+            StorageError: The folder cannot be read.
         """
         self._on_its_way = ""
         self._next_s = now_s

@@ -11,7 +11,7 @@ from tests.support.contract_builders import AT, a_bench_result
 
 
 class Benches:
-    """A spool in memory."""
+    """Waiting benches in memory."""
 
     def __init__(self, *ids: str) -> None:
         self.ids = list(ids)
@@ -46,7 +46,7 @@ def ack(bench_id: str) -> BenchAck:
     return BenchAck(v=1, id=bench_id)
 
 
-def test_an_empty_spool_sends_nothing_and_is_looked_at_now_and_then() -> None:
+def test_an_empty_folder_sends_nothing_and_is_looked_at_now_and_then() -> None:
     benches, line = Benches(), Line()
     shipment = BenchShipment(benches, line.send)
     for tenth in range(50):

@@ -28,7 +28,7 @@ _SUFFIX = ".json"
 logger = logging.getLogger(__name__)
 
 
-class Spool:
+class WaitingBenches:
     """The benches of a state folder.
 
     Args:
