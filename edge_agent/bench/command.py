@@ -1,7 +1,7 @@
 """``litefleet-agent bench``: from a configuration to a bench that is told and kept for the server.
 
-Guarantees: one bench at a time per device; nothing of what the agent stores is changed but the waiting benches; one that is
-kept reaches the server, now through the running agent or at its next start.
+Guarantees: one bench at a time per device; of what the agent stores nothing is changed but the waiting benches; one
+that is kept reaches the server, now through the running agent or at its next start.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from contract.bench import PROCESSES, TIMED_RUNS, WARM_UP_RUNS, Bench
 from contract.errors import AccessError, ConfigError, NotFoundError
 from contract.identifiers import nearest
 from contract.messages import WIRE_VERSION
-from edge_agent.bench.heat import HeatWatch, Thermometer
+from contract.profile import Profile
+from edge_agent.bench.heat import SensorWatch
 from edge_agent.bench.measuring import BenchPlan, check_room, measure
 from edge_agent.bench.waiting import WaitingBenches
 from edge_agent.bench.worker_runs import Patience, WorkerRun
 from edge_agent.board_engine import BoardEngine
 from edge_agent.config import AgentConfig
 from edge_agent.files import lock_holder, storage_errors
+from edge_agent.heat.board import sensors_of
+from edge_agent.heat.settings import limits_of
 from edge_agent.inference.control import Measure
 from edge_agent.inference.workers import WorkerSpec
 from edge_agent.update.journal import Journal
@@ -48,7 +51,6 @@ def run_bench(
     *,
     is_sent: bool,
     on_process: Callable[[int, WorkerRun], None],
-    heat: HeatWatch | None = None,
 ) -> tuple[Bench, Kept]:
     """Measure a model that is installed on this device.
 
@@ -57,7 +59,6 @@ def run_bench(
         model: Its name; None for the only one.
         is_sent: Whether the server is to know.
         on_process: Told after each process, with its number from 1.
-        heat: Looks at the board.
 
     Raises:
         ConfigError: Several models are installed and none is named, or the profile is not known.
@@ -71,9 +72,10 @@ def run_bench(
     waiting = WaitingBenches(config.device.state_dir)
     with waiting.alone():
         began = datetime.now(timezone.utc)
-        plan = _plan(config, chosen)
+        profile = load_profile(config.device.profile)
+        plan = _plan(config, profile, chosen)
         check_room(plan.spec)
-        result = measure(plan, heat or Thermometer(), on_process)
+        result = measure(plan, _heat_watch(config, profile), on_process)
         bench = Bench(v=WIRE_VERSION, id=_new_id(), at=began, result=result)
         if is_sent:
             waiting.add(bench)
@@ -104,8 +106,12 @@ def choose_model(config: AgentConfig, model: str | None) -> str:
     return model
 
 
-def _plan(config: AgentConfig, model: str) -> BenchPlan:
-    profile = load_profile(config.device.profile)
+def _heat_watch(config: AgentConfig, profile: Profile) -> SensorWatch:
+    sensors = sensors_of(config.heat, profile.thermal)
+    return SensorWatch(sensors.read, limits_of(config.heat, profile.thermal).soft_celsius)
+
+
+def _plan(config: AgentConfig, profile: Profile, model: str) -> BenchPlan:
     board = BoardEngine(profile, config.delegates, config.device.state_dir)
     board.look(lambda: False)
     folder = config.device.state_dir / "models" / model
