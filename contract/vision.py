@@ -14,6 +14,7 @@ PURE. Rules:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -190,6 +191,29 @@ def normalize_images(fitted: Pixels, recipe: ImagePreprocessing) -> Floats:
     real -= np.asarray(recipe.mean, np.float32)
     real /= np.asarray(recipe.std, np.float32)
     return np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if recipe.layout is Layout.NCHW else real
+
+
+def to_pixels(real: npt.NDArray[Any], recipe: ImagePreprocessing) -> Pixels:
+    """The pixels that inputs stand for, the nearest ones: what ``normalize_images`` was given, to the last one.
+
+    Args:
+        real: (..., channels) real values, finite or not; NaN becomes any pixel.
+        recipe: What the model wants; RGB or gray, channels last.
+
+    Returns:
+        The same shape, uint8.
+    """
+    std, mean = (
+        np.float32(values[0]) if len(set(values)) == 1 else np.asarray(values, np.float32)
+        for values in (recipe.std, recipe.mean)
+    )
+    pixels = np.multiply(real, std, dtype=np.float32)
+    pixels += mean
+    np.rint(pixels, out=pixels)
+    np.clip(pixels, 0, 255, out=pixels)
+    with np.errstate(invalid="ignore"):
+        found: Pixels = pixels.astype(np.uint8)
+    return found
 
 
 def prepare_image(pixels: Pixels, recipe: ImagePreprocessing) -> Floats:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from contract.errors import ConfigError, ManifestError
+from contract.manifest import Variant
 from contract.profile import Profile
 from packager.baseline import Baseline, check_comparable, read_baseline
 from packager.bundle_writer import BundleContent, write_bundles
@@ -24,7 +25,7 @@ from packager.compression.report import DownloadRow
 from packager.compression.stage import compress_material, verdict_downloads
 from packager.edgetpu_stage import add_edgetpu
 from packager.fingerprint_stage import fingerprint_of
-from packager.gate import gate_faults
+from packager.gate import Verdict, gate_faults
 from packager.judge import judge
 from packager.lint.rules import Finding
 from packager.lint.run import check_findings, lint_loaded, warning_texts
@@ -156,7 +157,8 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         for profile in request.profiles:
             progress.start(f"bundling for {profile.id}", None)
             content = bundle_content(release, workshop, judgement.verdicts[profile.id])
-            content, note = add_edgetpu(content, profile)
+            integers = functools.partial(_integer_form, workshop, judgement.verdicts[profile.id])
+            content, note = add_edgetpu(content, profile, integers)
             contents.append(
                 BundleContent(*complete(content.manifest, content.artifacts, fingerprint, request.rules))
             )
@@ -189,6 +191,10 @@ def pack(request: PackRequest, progress: Progress) -> PackResult:
         stages_reused=stages.reused,
         stages_made=stages.made,
     )
+
+
+def _integer_form(workshop: Workshop, verdicts: Sequence[Verdict], variant: Variant) -> bytes:
+    return workshop.make_integer(next(one.rung for one in verdicts if one.rung.name == variant.name))
 
 
 def prepare(request: PackRequest, progress: Progress) -> Preparation:

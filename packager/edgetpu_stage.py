@@ -7,10 +7,12 @@ there is no Edge TPU variant in it.
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 
 import numpy as np
 
 from contract.errors import RejectedError
+from contract.manifest import Variant
 from contract.profile import Profile
 from packager.bundle_writer import BundleContent
 from packager.coverage.coverage import Coverage
@@ -32,12 +34,16 @@ from packager.runtime.graph import read_graph
 _ALONE = "the CPU variants ship alone"
 
 
-def add_edgetpu(bundle: BundleContent, profile: Profile) -> tuple[BundleContent, EdgetpuNote | None]:
+def add_edgetpu(
+    bundle: BundleContent, profile: Profile, integers: Callable[[Variant], bytes] | None = None
+) -> tuple[BundleContent, EdgetpuNote | None]:
     """Compile a bundle's static int8 variant for the board's Edge TPU and put it in front of that variant.
 
     Args:
         bundle: A complete bundle for the profile.
         profile: The board.
+        integers: The form of a static int8 variant that computes no floats at its border; None where the file that
+            ships is one.
 
     Returns:
         The bundle, with the variant where it could be made; and what became of it, None for a board without the chip.
@@ -45,13 +51,12 @@ def add_edgetpu(bundle: BundleContent, profile: Profile) -> tuple[BundleContent,
     runtime = runtime_of(profile)
     if runtime is None:
         return bundle, None
-    cpu = source_variant(
-        bundle.manifest, lambda one: computes_float(read_graph(bundle.artifacts[one.artifact.sha256]))
-    )
+    source = integers or (lambda one: bundle.artifacts[one.artifact.sha256])
+    cpu = source_variant(bundle.manifest, lambda one: computes_float(read_graph(source(one))))
     if cpu is None:
         text = f"no variant passed that is static int8 throughout, which the Edge TPU needs: {_ALONE}"
         return bundle, EdgetpuNote(profile=profile.id, text=text, is_shipped=False)
-    content = bundle.artifacts[cpu.artifact.sha256]
+    content = source(cpu)
     predicted = predict_edgetpu(read_graph(content), runtime)
     compiler = find_compiler()
     if compiler is None:

@@ -167,6 +167,22 @@ def calibrate(
         return Ranges(found or calibrate_whole(samples))
 
 
+def pin_range(ranges: Ranges, tensor: str, low: float, high: float) -> Ranges:
+    """Calibrated ranges in which one tensor has another, that it is known to have.
+
+    Args:
+        ranges: What ``calibrate`` found.
+        tensor: Its name; where calibration did not look at it, nothing changes.
+        low: Its lowest value.
+        high: Its highest value.
+    """
+    known = (ranges.values or {}).get(tensor)
+    if not known:
+        return ranges
+    pinned = {side: np.full_like(known[side], value) for side, value in (("min", low), ("max", high))}
+    return Ranges({**ranges.values, tensor: known | pinned})
+
+
 def _calibrate_fast(
     content: bytes,
     signature: str,

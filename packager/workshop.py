@@ -18,19 +18,24 @@ import msgspec
 import numpy as np
 
 from contract.errors import RejectedError, RuntimeLoadError
+from contract.pixels import is_usual_image
+from contract.processing import ImagePreprocessing
 from contract.profile import DelegateName, Precision
+from packager.border.rewrite import dress
 from packager.cache import Stages, processor_kind, stage_key
 from packager.description import sample_shape
 from packager.evaluate import BLOCK, Evaluation, SettledModel, evaluate, measure_latency_ms
 from packager.gate import Measurement
 from packager.lanes import lane_count
 from packager.plan import Rung
+from packager.preprocess import input_range
 from packager.quantize import (
     Learning,
     Ranges,
     calibrate,
     compare_tensors,
     describe_recipe,
+    pin_range,
     quantize,
     tool_versions,
 )
@@ -125,6 +130,7 @@ class Workshop:
             "processor": processor_kind(),
         }
         self._ranges: dict[Precision, Ranges] = {}
+        self._formed: dict[tuple[Precision, tuple[str, ...]], bytes] = {}
         self._made: dict[tuple[Precision, tuple[str, ...]], bytes | str] = {}
         self._measured: dict[tuple[Precision, tuple[str, ...], DelegateName], Measured | str] = {}
         self._blamed: dict[tuple[Precision, tuple[str, ...]], Ranking] = {}
@@ -155,16 +161,32 @@ class Workshop:
         key = rung.precision, rung.floats
         if key not in self._made:
             try:
-                self._made[key] = self._finish(self._form(rung))
+                self._made[key] = self._finish(dress(self._form(rung), self._image))
             except RejectedError as error:
                 self._made[key] = str(error)
         return self._made[key]
 
+    def make_integer(self, rung: Rung) -> bytes:
+        """The model file of a rung that was made, in the form that computes as few floats as it can.
+
+        Raises:
+            RejectedError: It cannot be made.
+        """
+        return self._finish(dress(self._form(rung), self._image, is_for_accelerator=True))
+
+    @property
+    def _image(self) -> ImagePreprocessing | None:
+        return self._material.presentation.preprocessing
+
     def _form(self, rung: Rung) -> bytes:
+        """As the quantizer made it."""
         if rung.precision is Precision.FLOAT32:
             return self._material.model.content
-        self._progress.start(f"quantizing to {rung.name}", None)
-        return self._stages.run(self._made_key(rung), lambda: self._quantize(rung))
+        key = rung.precision, rung.floats
+        if key not in self._formed:
+            self._progress.start(f"quantizing to {rung.name}", None)
+            self._formed[key] = self._stages.run(self._made_key(rung), lambda: self._quantize(rung))
+        return self._formed[key]
 
     def _made_key(self, rung: Rung) -> str:
         calibration = self._material.calibration
@@ -173,18 +195,28 @@ class Workshop:
             **self._origin,
             recipe=describe_recipe(rung.precision, rung.floats),
             calibration=[calibration.sha256, calibration.preparation, self._learning] if calibration else [],
+            pinned=self._pinned_range if rung.precision is Precision.STATIC_INT8 else None,
         )
 
     @property
+    def _pinned_range(self) -> tuple[float, float] | None:
+        """What the image's real values can be: known, so its scale does not depend on the calibration images."""
+        return input_range(self._image) if self._image is not None and is_usual_image(self._image) else None
+
+    @property
     def _learning(self) -> Learning:
-        return Learning.AVERAGE if self._material.presentation.preprocessing else Learning.EXTREMES
+        return Learning.AVERAGE if self._image else Learning.EXTREMES
 
     def _quantize(self, rung: Rung) -> bytes:
         model, precision = self._material.model, rung.precision
         if precision not in self._ranges:
-            self._ranges[precision] = calibrate(
+            found = calibrate(
                 model.content, precision, model.source, self._calibration_inputs(), self._learning
             )
+            if precision is Precision.STATIC_INT8 and self._pinned_range:
+                graph = read_graph(model.content)
+                found = pin_range(found, graph.tensors[graph.inputs[0]].name, *self._pinned_range)
+            self._ranges[precision] = found
         return quantize(model.content, precision, self._ranges[precision], rung.floats)
 
     def _calibration_inputs(self) -> tuple[Array, ...]:
@@ -252,8 +284,7 @@ class Workshop:
 
     def _blame(self, rung: Rung, most: int) -> Ranking:
         model = self._material.model
-        made = self.make(rung)
-        assert isinstance(made, bytes)  # noqa: S101 - asked for measured rungs only
+        made = self._form(rung)
         self._progress.start(f"looking for what spoils {rung.name}", None)
         samples = self._material.calibration or self.task
         every = range(0, len(samples), max(1, len(samples) // most))[:most]
@@ -274,7 +305,8 @@ class Workshop:
 
     def _load(self, content: bytes, rung: Rung) -> SettledModel:
         names = [spec.name for spec in self._material.model.source.outputs]
-        return SettledModel(LoadedModel(content, rung.delegate), self._material.presentation.decoding, names)
+        model = LoadedModel(content, rung.delegate, self._image)
+        return SettledModel(model, self._material.presentation.decoding, names)
 
 
 def _digest(arrays: Sequence[Array]) -> str:

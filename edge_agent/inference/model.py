@@ -17,13 +17,14 @@ import numpy.typing as npt
 from contract.decoding import Decoder, settle
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
+from contract.pixels import takes_pixels
 from contract.tensor import DType, TensorSpec
-from contract.vision import prepare_image
+from contract.vision import fit_image, prepare_image
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.engine import UNPROVED, Engine
 from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
-from edge_agent.inference.preprocess import Quantizer, check_finite
+from edge_agent.inference.preprocess import PixelQuantizer, Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import GoldenCases, golden_cases, judge
 from edge_agent.inference.slot import Slot
@@ -63,12 +64,18 @@ class LoadedModel:
         self._output_names = [border.name for border in self._outputs]
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]
         self._read_order = [self.graph.outputs.index(border) for border in self._outputs]
-        self._quantizers = [
+        first, recipe = self._inputs[0], manifest.preprocessing
+        self._takes_pixels = manifest.inputs[0].dtype is DType.FLOAT32 and takes_pixels(
+            first.dtype.name, first.scale, first.zero_point, recipe
+        )
+        self._quantizers: list[Quantizer | PixelQuantizer | None] = [
             Quantizer(border.name, border.shape, border.scale, border.zero_point, border.dtype)
             if spec.dtype is DType.FLOAT32 and border.dtype != np.float32
             else None
             for spec, border in zip(manifest.inputs, self._inputs, strict=True)
         ]
+        if self._takes_pixels and recipe is not None:
+            self._quantizers[0] = PixelQuantizer(first.name, recipe)
         self._labels = [label.encode() for label in manifest.labels]
         self._decoder = self._plan_decoding()
         self.welcome = self._describe()
@@ -150,6 +157,10 @@ class LoadedModel:
                 check_finite(stored[-1], border.name)
             else:  # every whole number will do, and the interpreter makes the only copy
                 stored.append(tensor)
+        return self._run(stored)
+
+    def _run(self, stored: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        """Inputs as the model stores them, in the manifest's order."""
         raw = self.graph.run([stored[place] for place in self._run_order])
         real = settle(
             self._slot.manifest.decoding,
@@ -168,6 +179,9 @@ class LoadedModel:
         """Run on an image (H, W, C) uint8; only for models whose welcome ``takes_images``. See ``infer``."""
         recipe = self._slot.manifest.preprocessing
         assert recipe is not None  # noqa: S101 - the caller saw takes_images
+        if self._takes_pixels:
+            # What another process may change meanwhile are pixels before and after.
+            return self._run([fit_image(pixels, recipe).reshape(self._inputs[0].shape)])
         return self.infer([prepare_image(pixels, recipe)])
 
     def finish(

@@ -6,7 +6,8 @@ PURE. Rules:
 2. Quantizing rounds ties to even, as XNNPACK's conversion and numpy do; TFLite's reference kernel rounds them away
    from zero. The two differ by one step, and only for a value exactly half way between two.
 3. A value outside the range is the nearest end of it; one that is not finite is refused.
-4. Values are taken block by block, each operation on its own: fewer passes, by the reciprocal of the scale or by
+4. Where a model takes pixels (``contract.pixels``), a real value becomes the nearest pixel.
+5. Values are taken block by block, each operation on its own: fewer passes, by the reciprocal of the scale or by
    whole numbers, would round some values otherwise.
 """
 
@@ -19,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import InputError
+from contract.processing import ImagePreprocessing
+from contract.vision import to_pixels
 
 _BLOCK = 1 << 16
 """Values that are quantized at a time: 256 KiB of float32, which stay in a second-level cache of 512 KiB."""
@@ -94,3 +97,30 @@ class Quantizer:
         np.add(steps, self._zero_point, out=steps)
         np.clip(steps, self._lowest, self._highest, out=steps)
         stored[...] = steps
+
+
+class PixelQuantizer:
+    """Real values as the pixels that they stand for: round(real * std + mean), within 0 to 255. Owned by one thread.
+
+    Args:
+        name: Of the tensor, for errors.
+        recipe: From an image to the real values.
+    """
+
+    def __init__(self, name: str, recipe: ImagePreprocessing) -> None:
+        self._name = name
+        self._recipe = recipe
+
+    def quantize(self, real: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """Check and quantize.
+
+        Args:
+            real: May be memory that another process writes to: what is checked is what is stored.
+
+        Raises:
+            InputError: Values are not finite.
+        """
+        own = real.copy()
+        check_finite(own, self._name)
+        with np.errstate(over="ignore"):
+            return to_pixels(own, self._recipe)

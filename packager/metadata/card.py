@@ -23,7 +23,8 @@ from dataclasses import dataclass, field, replace
 
 from contract.errors import ManifestError
 from contract.manifest import Color, ImagePreprocessing, Task
-from contract.tensor import Layout, TensorSpec
+from contract.pixels import is_usual_image
+from contract.tensor import TensorSpec
 
 LABELS_FILE = "labels.txt"
 _PIXELS = (0.0, 255.0)
@@ -171,7 +172,7 @@ def label_file(labels: Sequence[str]) -> bytes:
 
 
 def _describe_input(spec: TensorSpec, image: ImagePreprocessing | None) -> TensorCard:
-    if image is None or image.color is Color.BGR or image.layout is not Layout.NHWC:
+    if image is None or not is_usual_image(image):
         return _plain(spec, "Input")
     low, high = ([(pixel - m) / s for m, s in zip(image.mean, image.std, strict=True)] for pixel in _PIXELS)
     return TensorCard(

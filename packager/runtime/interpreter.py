@@ -15,7 +15,10 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 from contract.errors import RuntimeLoadError
+from contract.pixels import takes_pixels
+from contract.processing import ImagePreprocessing
 from contract.profile import DelegateName
+from contract.vision import to_pixels
 from packager.quiet import native_output_hidden
 
 Array = npt.NDArray[Any]
@@ -30,12 +33,15 @@ _RESOLVERS = {
 class LoadedModel:
     """A model in an interpreter of its own."""
 
-    def __init__(self, content: bytes, delegate: DelegateName) -> None:
+    def __init__(
+        self, content: bytes, delegate: DelegateName, image: ImagePreprocessing | None = None
+    ) -> None:
         """Load a model.
 
         Args:
             content: The .tflite file.
             delegate: ``xnnpack`` or ``none``.
+            image: From an image to the first input; None for a model that takes no image.
 
         Raises:
             RuntimeLoadError: LiteRT refuses it.
@@ -50,7 +56,8 @@ class LoadedModel:
                 self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise RuntimeLoadError(f"LiteRT does not load the model: {_first_line(error)}") from error
-        self._inputs = [_Border(details) for details in self._interpreter.get_input_details()]
+        inputs = self._interpreter.get_input_details()
+        self._inputs = [_Border(details, None if place else image) for place, details in enumerate(inputs)]
         self._outputs = [_Border(details) for details in self._interpreter.get_output_details()]
 
     def zeros(self) -> tuple[Array, ...]:
@@ -138,13 +145,14 @@ class LoadedModel:
 class _Border:
     """An input or output tensor: its place, its type, and the affine map to real values."""
 
-    def __init__(self, details: dict[str, Any]) -> None:
+    def __init__(self, details: dict[str, Any], image: ImagePreprocessing | None = None) -> None:
         self.index: int = details["index"]
         self.shape: tuple[int, ...] = tuple(int(size) for size in details["shape"])
         self.dtype = np.dtype(details["dtype"])
         scale, zero_point = details["quantization"]
         self._scale = np.float32(scale)
         self._zero_point = np.float32(zero_point)
+        self._pixels = image if takes_pixels(self.dtype.name, scale, zero_point, image) else None
 
     @property
     def sample_shape(self) -> tuple[int, ...]:
@@ -162,7 +170,9 @@ class _Border:
         return np.dtype(np.float32) if self.is_real else self.dtype
 
     def store(self, values: Array) -> Array:
-        """Values as the tensor stores them: real ones / scale + zero point, rounded to even, clipped."""
+        """Values as the tensor stores them: real ones / scale + zero point, rounded to even, clipped; or pixels."""
+        if self._pixels is not None:
+            return to_pixels(values, self._pixels)
         if self.dtype.kind == "f" or not self.is_real:
             return values.astype(self.dtype, copy=False)
         limits = np.iinfo(self.dtype)

@@ -155,6 +155,54 @@ def signature_order(model: Any) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
+def add_tensor(
+    graph: Any, name: str, shape: Sequence[int], kind: str, quantization: tuple[float, int] | None = None
+) -> int:
+    """A new tensor that is computed or fed; gives its position.
+
+    Args:
+        graph: Where it is added.
+        name: Of the tensor.
+        shape: Of fixed sizes.
+        kind: TFLite's type in lower case.
+        quantization: Scale and zero point; None for none.
+    """
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = name, [int(size) for size in shape], 0
+    tensor.type = getattr(schema.TensorType, kind.upper())
+    if quantization is not None:
+        tensor.quantization = schema.QuantizationParametersT()
+        tensor.quantization.scale, tensor.quantization.zeroPoint = [quantization[0]], [quantization[1]]
+    graph.tensors.append(tensor)
+    return len(graph.tensors) - 1
+
+
+def add_operator(model: Any, name: str, inputs: Sequence[int], output: int, *, version: int) -> Any:
+    """An operator without options, whose code is added to the model; the caller puts it into a graph.
+
+    Args:
+        model: ``ModelT``.
+        name: TFLite's, in upper case.
+        inputs: Positions of tensors.
+        output: Position of a tensor.
+        version: Of the operator's code.
+    """
+    number = getattr(schema.BuiltinOperator, name)
+    known = [(code.builtinCode, code.version) for code in model.operatorCodes]
+    if (number, version) not in known:
+        code = schema.OperatorCodeT()
+        code.builtinCode, code.deprecatedBuiltinCode, code.version = number, number, version
+        model.operatorCodes.append(code)
+        known.append((number, version))
+    operator = schema.OperatorT()
+    operator.opcodeIndex = known.index((number, version))
+    operator.inputs, operator.outputs = list(inputs), [output]
+    table = f"{name.capitalize()}Options"
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, table)
+    operator.builtinOptions = getattr(schema, f"{table}T")()
+    return operator
+
+
 def add_metadata(model: Any, name: str, content: bytes) -> None:
     """Store content under a name in a model, instead of what stood there."""
     entries = [entry for entry in model.metadata or [] if text_of(entry.name) != name]

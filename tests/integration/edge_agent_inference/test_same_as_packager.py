@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from contract.errors import InputError
 from contract.manifest import ImagePreprocessing, Resize
 from contract.profile import DelegateName
 from edge_agent import connect
 from edge_agent.inference.pool import Pool
-from packager.preprocess import Fitting, Geometry, plan_preprocessing
+from packager.border.rewrite import dress
+from packager.preprocess import Fitting, Geometry, plan_preprocessing, to_inputs
 from packager.runtime.interpreter import LoadedModel
 from packager.tasks.classification import Classification
 from packager.tasks.labelled_images import load_labelled_images
-from tests.support.inference_slots import DIGITS, a_slot, images_of, serve
+from tests.support.inference_slots import DIGITS, START_S, a_slot, images_of, manifest_of, npz_of, serve
+from tests.support.packager_static import RECIPES, SOURCE, a_recipe, bare, some_pixels
 
 SHAPE = (8, 8, 1)
 FLOAT_MODEL = DIGITS / "digits-1.0.0.tflite"
@@ -63,3 +66,35 @@ def test_packager_and_worker_give_the_same_scores_for_photos_of_any_size(
     assert np.array_equal(answered, measured)
     assert [answer.index for answer in answers] == measured.argmax(axis=1).tolist()
     assert len(set(measured.argmax(axis=1).tolist())) > 1
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_static_model_that_takes_pixels_answers_images_and_real_values_as_it_was_measured(
+    pool: Pool, run_dir: Path, tmp_path: Path, name: str
+) -> None:
+    recipe, pixels = a_recipe(name), some_pixels(30)
+    real, content = to_inputs(pixels, recipe), dress(bare(name), recipe)
+    own = manifest_of().golden
+    assert own is not None
+    (measured,) = LoadedModel(content, DelegateName.XNNPACK, recipe).run([real])
+    golden = {
+        "input.image": real[: own.samples],
+        "expected.static-int8.probabilities": measured[: own.samples],
+    }
+    slot = a_slot(
+        tmp_path / "slot",
+        content=content,
+        golden=npz_of(golden),
+        inputs=SOURCE.inputs,
+        preprocessing=recipe,
+    )
+    worker = serve(pool, slot=slot)
+    with connect(run_dir).model("digits") as model:
+        of_images = [model.infer(image).outputs["probabilities"] for image in pixels]
+        of_values = [model.infer(values[np.newaxis]).outputs["probabilities"] for values in real]
+        with pytest.raises(InputError, match="not finite"):
+            model.infer(np.full((1, 8, 8, 3), np.nan, np.float32))
+    assert np.array_equal(np.concatenate(of_images), measured)
+    assert np.array_equal(np.concatenate(of_values), measured)
+    assert len(np.unique(measured.argmax(axis=1))) > 1
+    assert pool.self_test(worker, START_S).worst_abs_error == 0.0

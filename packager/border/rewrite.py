@@ -1,0 +1,156 @@
+"""Gives a quantized model file inputs and outputs that task libraries take.
+
+Guarantees: what the model computes in between is untouched, and tensors keep their names; the same model gives the same
+bytes; a model that needs nothing comes back as it is. Files behind the flatbuffer are dropped: they are added later
+(``packager.metadata.embed``). For bytes that our own quantizer made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from contract.processing import ImagePreprocessing
+from packager.border.plan import UINT8_SHIFT, Form, Stored, plan_input, plan_output
+from packager.runtime.objects import (
+    add_operator,
+    add_tensor,
+    make_buffer,
+    pack_model,
+    text_of,
+    type_name,
+    unpack_model,
+)
+
+_DEQUANTIZE_VERSIONS = {"uint8": 1, "int8": 2, "int16": 3}
+_QUANTIZE_VERSIONS = {"int8": 1, "uint8": 1, "int16": 2}
+"""By the integer type: tensorflow/lite/tools/versioning/op_version.cc."""
+
+
+def dress(content: bytes, image: ImagePreprocessing | None, *, is_for_accelerator: bool = False) -> bytes:
+    """Give a model its border.
+
+    Args:
+        content: The .tflite file, as quantized.
+        image: From an image to the first input; None for a model that takes no image.
+        is_for_accelerator: Whether it is to compute integers only.
+
+    Returns:
+        The .tflite file.
+    """
+    model = unpack_model(content)
+    graph = model.subgraphs[0]
+    images = [image, *[None] * len(graph.inputs)]
+    inputs = [
+        plan_input(_stored(graph.tensors[index]), recipe, is_for_accelerator=is_for_accelerator)
+        for index, recipe in zip(graph.inputs, images, strict=False)
+    ]
+    outputs = [
+        plan_output(_stored(graph.tensors[index]), inputs, is_for_accelerator=is_for_accelerator)
+        for index in graph.outputs
+    ]
+    if {*inputs, *outputs} <= {Form.KEPT}:
+        return content
+    work = _Work(model, graph)
+    entering = [work.enter(int(index), form, image) for index, form in zip(graph.inputs, inputs, strict=True)]
+    leaving = [work.leave(int(index), form) for index, form in zip(graph.outputs, outputs, strict=True)]
+    _rename(model, "inputs", dict(zip(map(int, graph.inputs), entering, strict=True)))
+    _rename(model, "outputs", dict(zip(map(int, graph.outputs), leaving, strict=True)))
+    graph.inputs, graph.outputs = entering, leaving
+    graph.operators = [*work.before, *graph.operators, *work.after]
+    return pack_model(model)
+
+
+def _stored(tensor: Any) -> Stored:
+    found = tensor.quantization
+    scales = [] if found is None or found.scale is None else list(found.scale)
+    points = [] if found is None or found.zeroPoint is None else list(found.zeroPoint)
+    if len(scales) != 1:
+        return Stored(type_name(tensor), 0.0, 0)
+    return Stored(type_name(tensor), float(scales[0]), int(points[0]) if points else 0)
+
+
+def _rename(model: Any, side: str, places: dict[int, int]) -> None:
+    """Let the signatures of the main graph name the new tensors."""
+    for signature in model.signatureDefs or []:
+        if signature.subgraphIndex:
+            continue
+        for entry in getattr(signature, side):
+            entry.tensorIndex = places.get(int(entry.tensorIndex), int(entry.tensorIndex))
+
+
+@dataclass
+class _Work:
+    """A model on its way; operators that come before and after its own."""
+
+    model: Any
+    graph: Any
+
+    def __post_init__(self) -> None:
+        self.before: list[Any] = []
+        self.after: list[Any] = []
+
+    def enter(self, inner: int, form: Form, image: ImagePreprocessing | None) -> int:
+        """The tensor that is fed in place of an input."""
+        if form is Form.KEPT:
+            return inner
+        stored = _stored(self.graph.tensors[inner])
+        if form is Form.REAL:
+            outer = self._tensor(inner, "real", "float32")
+            self._quantize(self.before.append, outer, inner)
+            return outer
+        if form is Form.RAW:
+            outer = self._tensor(inner, "pixels", "uint8", (1.0, 0))
+        else:
+            outer = self._tensor(inner, "pixels", "uint8", (stored.scale, stored.zero_point + UINT8_SHIFT))
+        if form is Form.BYTES:
+            self._quantize(self.before.append, outer, inner)
+            return outer
+        at = self._tensor(inner, "real", "float32")
+        self._dequantize(self.before.append, outer, at)
+        if form is Form.RAW:
+            assert image is not None  # noqa: S101 - only images are pixels
+            at = self._normalize(inner, at, "SUB", "mean", image.mean)
+            at = self._normalize(inner, at, "DIV", "std", image.std)
+        self._quantize(self.before.append, at, inner)
+        return outer
+
+    def leave(self, inner: int, form: Form) -> int:
+        """The tensor that is read in place of an output."""
+        if form is Form.KEPT:
+            return inner
+        if form is Form.REAL:
+            outer = self._tensor(inner, "real", "float32")
+            self._dequantize(self.after.append, inner, outer)
+            return outer
+        stored = _stored(self.graph.tensors[inner])
+        outer = self._tensor(inner, "bytes", "uint8", (stored.scale, stored.zero_point + UINT8_SHIFT))
+        self._quantize(self.after.append, inner, outer)
+        return outer
+
+    def _tensor(
+        self, like: int, suffix: str, kind: str, quantization: tuple[float, int] | None = None
+    ) -> int:
+        source = self.graph.tensors[like]
+        return add_tensor(self.graph, f"{text_of(source.name)}/{suffix}", source.shape, kind, quantization)
+
+    def _normalize(self, like: int, source: int, operator: str, name: str, values: Sequence[float]) -> int:
+        """``contract.vision.normalize_images``, a step of it: the same operation in float32."""
+        self.model.buffers.append(make_buffer(np.asarray(values, np.float32).tobytes()))
+        label = f"{text_of(self.graph.tensors[like].name)}/{name}"
+        constant = add_tensor(self.graph, label, [len(values)], "float32")
+        self.graph.tensors[constant].buffer = len(self.model.buffers) - 1
+        made = self._tensor(like, f"less {name}" if operator == "SUB" else f"by {name}", "float32")
+        self.before.append(add_operator(self.model, operator, [source, constant], made, version=1))
+        return made
+
+    def _quantize(self, put: Callable[[Any], None], source: int, made: int) -> None:
+        version = _QUANTIZE_VERSIONS[type_name(self.graph.tensors[made])]
+        put(add_operator(self.model, "QUANTIZE", [source], made, version=version))
+
+    def _dequantize(self, put: Callable[[Any], None], source: int, made: int) -> None:
+        version = _DEQUANTIZE_VERSIONS[type_name(self.graph.tensors[source])]
+        put(add_operator(self.model, "DEQUANTIZE", [source], made, version=version))
