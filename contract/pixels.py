@@ -43,3 +43,8 @@ def takes_pixels(dtype: str, scale: float, zero_point: int, recipe: ImagePreproc
     return all(abs(scale * std - 1) <= _SAME_SCALE for std in recipe.std) and all(
         abs(zero_point - mean) <= _HALF_PIXEL for mean in recipe.mean
     )
+
+
+def pixel_steps(recipe: ImagePreprocessing) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Scale and offset of each channel: a pixel is round(real / scale + offset), within 0 to 255."""
+    return tuple(1 / std for std in recipe.std), recipe.mean

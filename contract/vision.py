@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from contract.pixels import pixel_steps
 from contract.processing import Color, ImagePreprocessing, Resize
 from contract.tensor import Layout
 
@@ -188,8 +189,9 @@ def normalize_images(fitted: Pixels, recipe: ImagePreprocessing) -> Floats:
     """
     ordered = fitted[..., ::-1] if recipe.color is Color.BGR else fitted
     real: Floats = ordered.astype(np.float32, order="C")
-    real -= np.asarray(recipe.mean, np.float32)
-    real /= np.asarray(recipe.std, np.float32)
+    lines = real.reshape(-1, recipe.width * recipe.channels)
+    lines -= _by_channel(recipe.mean, recipe.width)
+    lines /= _by_channel(recipe.std, recipe.width)
     return np.ascontiguousarray(real.transpose(0, 3, 1, 2)) if recipe.layout is Layout.NCHW else real
 
 
@@ -197,23 +199,26 @@ def to_pixels(real: npt.NDArray[Any], recipe: ImagePreprocessing) -> Pixels:
     """The pixels that inputs stand for, the nearest ones: what ``normalize_images`` was given, to the last one.
 
     Args:
-        real: (..., channels) real values, finite or not; NaN becomes any pixel.
+        real: (..., width, channels) real values, finite or not; NaN becomes any pixel.
         recipe: What the model wants; RGB or gray, channels last.
 
     Returns:
         The same shape, uint8.
     """
-    std, mean = (
-        np.float32(values[0]) if len(set(values)) == 1 else np.asarray(values, np.float32)
-        for values in (recipe.std, recipe.mean)
-    )
-    pixels = np.multiply(real, std, dtype=np.float32)
-    pixels += mean
+    scales, offsets = (_by_channel(values, recipe.width) for values in pixel_steps(recipe))
+    pixels = np.divide(real.reshape(-1, recipe.width * recipe.channels), scales, dtype=np.float32)
+    pixels += offsets
     np.rint(pixels, out=pixels)
     np.clip(pixels, 0, 255, out=pixels)
     with np.errstate(invalid="ignore"):
-        found: Pixels = pixels.astype(np.uint8)
+        found: Pixels = pixels.astype(np.uint8).reshape(real.shape)
     return found
+
+
+def _by_channel(values: tuple[float, ...], times: int) -> Floats:
+    """Values of channels for so many pixels on end: for three channels alone numpy takes five times as long."""
+    found = np.asarray(values if len(set(values)) > 1 else values[:1], np.float32)
+    return np.tile(found, times) if len(found) > 1 else found
 
 
 def prepare_image(pixels: Pixels, recipe: ImagePreprocessing) -> Floats:

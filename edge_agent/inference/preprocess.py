@@ -100,7 +100,9 @@ class Quantizer:
 
 
 class PixelQuantizer:
-    """Real values as the pixels that they stand for: round(real * std + mean), within 0 to 255. Owned by one thread.
+    """Real values as the pixels that they stand for, for a tensor that takes pixels (``contract.pixels``).
+
+    Keeps its memory between calls. Owned by one thread.
 
     Args:
         name: Of the tensor, for errors.
@@ -110,9 +112,12 @@ class PixelQuantizer:
     def __init__(self, name: str, recipe: ImagePreprocessing) -> None:
         self._name = name
         self._recipe = recipe
+        self._stored = np.empty((1, *recipe.shape), np.uint8)
+        self._lines = self._stored.reshape(recipe.height, -1)
+        self._at_once = max(1, _BLOCK // self._lines.shape[1])
 
     def quantize(self, real: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        """Check and quantize.
+        """Check and quantize; the result is overwritten by the next call.
 
         Args:
             real: May be memory that another process writes to: what is checked is what is stored.
@@ -120,7 +125,10 @@ class PixelQuantizer:
         Raises:
             InputError: Values are not finite.
         """
-        own = real.copy()
-        check_finite(own, self._name)
+        lines = real.reshape(self._lines.shape)
         with np.errstate(over="ignore"):
-            return to_pixels(own, self._recipe)
+            for start in range(0, len(lines), self._at_once):
+                block = lines[start : start + self._at_once].copy()
+                check_finite(block, self._name)
+                self._lines[start : start + self._at_once] = to_pixels(block, self._recipe)
+        return self._stored

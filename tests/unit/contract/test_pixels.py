@@ -38,8 +38,8 @@ def test_every_pixel_comes_back_as_itself(name: str) -> None:
 
 
 def test_a_value_that_is_no_pixel_becomes_the_nearest() -> None:
-    values = np.array([-1.0, 0.4, 0.5 / 255, 1.6 / 255, 2.0, np.inf, -np.inf], np.float32)
-    assert to_pixels(values, a_recipe()).tolist() == [0, 102, 0, 2, 255, 255, 0]
+    values = np.array([[-1.0, 0.4, 0.3 / 255], [1.6 / 255, 2.0, np.inf]], np.float32)
+    assert to_pixels(values, a_recipe(width=2)).tolist() == [[0, 102, 0], [2, 255, 255]]
 
 
 @pytest.mark.parametrize(
