@@ -64,29 +64,38 @@ class SettledModel:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """How one variant did.
+class Answers:
+    """What one variant answered.
 
     Attributes:
-        value: The task's metric, 0 to 1.
-        classes: The metric of each class, NaN where no sample is of it; empty where the task has no classes.
         scores: (N, ...) float64, a row a sample.
         margin: (N,) float32, how clear each answer was.
         spread: Of each output, highest minus lowest finite value over all samples.
         useless: For how many samples the model gave NaN or an infinity.
     """
 
-    value: float
-    classes: tuple[float, ...]
     scores: Scores
     margin: Floats
     spread: tuple[float, ...]
     useless: int
 
 
-def evaluate(
+@dataclass(frozen=True)
+class Evaluation(Answers):
+    """How good the answers are.
+
+    Attributes:
+        value: The task's metric, 0 to 1.
+        classes: The metric of each class, NaN where no sample is of it; empty where the task has no classes.
+    """
+
+    value: float
+    classes: tuple[float, ...]
+
+
+def collect(
     model: Model, task: Task, advance: Callable[[int], None], helpers: Sequence[Model] = ()
-) -> Evaluation:
+) -> Answers:
     """Run a model over all samples of a task.
 
     Args:
@@ -110,7 +119,7 @@ def evaluate(
         is_useful = [span.widen(output) for span, output in zip(spans, outputs, strict=True)]
         useless += int((~np.logical_and.reduce(is_useful)).sum())
     spread = tuple(span.width for span in spans)
-    return conclude(task, np.concatenate(scores), np.concatenate(margin), spread, useless)
+    return Answers(np.concatenate(scores), np.concatenate(margin), spread, useless)
 
 
 _Answered = tuple[range, tuple[Array, ...]]
@@ -160,17 +169,15 @@ class _Span:
         return max(0.0, self._high - self._low)
 
 
-def conclude(
-    task: Task, scores: Scores, margin: Floats, spread: tuple[float, ...], useless: int
-) -> Evaluation:
-    """The metrics that follow from scores."""
+def conclude(task: Task, answers: Answers) -> Evaluation:
+    """The metrics that follow from answers."""
     return Evaluation(
-        value=point_estimate(task, scores),
-        classes=tuple(float(value) for value in task.per_class(scores)),
-        scores=scores,
-        margin=margin,
-        spread=spread,
-        useless=useless,
+        scores=answers.scores,
+        margin=answers.margin,
+        spread=answers.spread,
+        useless=answers.useless,
+        value=point_estimate(task, answers.scores),
+        classes=tuple(float(value) for value in task.per_class(answers.scores)),
     )
 
 

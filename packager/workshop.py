@@ -24,7 +24,7 @@ from contract.profile import DelegateName, Precision
 from packager.border.rewrite import dress
 from packager.cache import Stages, processor_kind, stage_key
 from packager.description import sample_shape
-from packager.evaluate import BLOCK, Evaluation, SettledModel, evaluate, measure_latency_ms
+from packager.evaluate import BLOCK, Evaluation, SettledModel, collect, conclude, measure_latency_ms
 from packager.gate import Measurement
 from packager.lanes import lane_count
 from packager.plan import Rung
@@ -246,8 +246,8 @@ class Workshop:
             delegate=rung.delegate,
             samples=[task.sha256, task.preparation, task.scoring],
         )
-        run = decode_run(self._stages.run(key, lambda: self._evaluate(content, rung)), task)
-        found = run.evaluation
+        run = decode_run(self._stages.run(key, lambda: self._evaluate(content, rung)))
+        found = conclude(task, run.answers)
         measurement = Measurement(
             size_bytes=len(content),
             value=found.value,
@@ -264,8 +264,8 @@ class Workshop:
         # One model with memory of earlier samples has to see them all, in order.
         lanes = lane_count(math.ceil(len(task) / BLOCK)) if is_plain(content) else 1
         helpers = [self._load(content, rung) for _ in range(lanes - 1)]
-        evaluation = evaluate(model, task, self._progress.advance, helpers)
-        return encode_run(Run(evaluation, measure_latency_ms(model, task)))
+        answers = collect(model, task, self._progress.advance, helpers)
+        return encode_run(Run(answers, measure_latency_ms(model, task)))
 
     def blame(self, rung: Rung, most: int = _RANKING_SAMPLES) -> Ranking:
         """Which operators of a rung's model add how much error.

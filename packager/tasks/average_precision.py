@@ -4,7 +4,7 @@ PURE. Rules:
 
 1. It is COCO's: precision is made non-increasing from the right and read at 101 recalls from 0 to 1; a class's value is
    the mean over them and over the thresholds of overlap (cocodataset.org/#detection-eval; ``COCOeval.accumulate`` of
-   pycocotools, which a test compares with to 1e-12).
+   pycocotools, which tests compare with to 1e-12, and every run for the draw that holds each sample once).
 2. A sample that counts k times is k samples: all its detections and true boxes count k times.
 3. Detections stand best score first; of equal scores those of the earlier sample first, as COCO has it.
 4. A class without a true box in a draw has no value there and is left out of the draw's mean; a draw without any true

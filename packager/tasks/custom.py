@@ -38,7 +38,8 @@ from packager.tasks.arrays import ArraySamples, as_input
 from packager.tasks.custom_code import find_function, user_code
 from packager.tasks.kind import DataRequest, Kind, Loaded, NoOptions, Presentation
 from packager.tasks.plain import refuse_image_settings
-from packager.tasks.task import Array, Counts, Floats, Inputs, Scores
+from packager.tasks.sampled import SampledTask
+from packager.tasks.task import Array, Counts, Scores
 from packager.tasks.top1 import weighted_share
 
 PREFIX = "custom:"
@@ -89,18 +90,16 @@ class CustomTask:
 
 
 @dataclass(frozen=True)
-class UserTask:
+class UserTask(SampledTask):
     """A ``CustomTask`` that was checked; implements ``packager.tasks.task.Task``.
 
     Attributes:
-        samples: What the model is fed with.
         truths: N, as the user gave them.
         code: The user's functions.
         outputs: Names of the model's.
         scoring: Name and digest of the user's code.
     """
 
-    samples: Inputs
     truths: Sequence[Any]
     code: CustomTask
     outputs: tuple[str, ...]
@@ -110,39 +109,6 @@ class UserTask:
     def metric(self) -> str:
         """As the user calls it."""
         return self.code.metric
-
-    @property
-    def sha256(self) -> str:
-        """Digest over inputs and truths."""
-        return self.samples.sha256
-
-    @property
-    def preparation(self) -> str:
-        """Made by the user's code."""
-        return self.samples.preparation
-
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests over the inputs."""
-        return self.samples.digests
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def strata(self) -> npt.NDArray[np.int64]:
-        """(N,) all 0."""
-        return np.zeros(len(self), dtype=np.int64)
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.truths)
-
-    def inputs(self, positions: Sequence[int]) -> tuple[Array, ...]:
-        """(positions, ...) of each input."""
-        return self.samples.inputs(positions)
 
     def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions,) or (positions, values) what the user's function says; 0 where an output is not finite.
@@ -176,9 +142,13 @@ class UserTask:
     def _row(self) -> tuple[int, ...]:
         return () if self.code.values == 1 else (self.code.values,)
 
-    def margin(self, outputs: Sequence[Array]) -> Floats:
-        """(positions,) infinite: nothing is known of a best class."""
-        return np.full(len(outputs[0]), np.inf, dtype=np.float32)
+    def measure(self, scores: Scores) -> float:
+        """The metric over all samples, each counted once; a metric of the user's own has no other library.
+
+        Raises:
+            ManifestError: See ``aggregate``.
+        """
+        return float(self.aggregate(scores, np.ones((1, len(scores))))[0])
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) mean of the scores, or what the user's function makes of them.
@@ -196,10 +166,6 @@ class UserTask:
                 "it must give one number from 0 to 1 for each row"
             )
         return found
-
-    def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
-        """Nothing: there are no classes."""
-        return np.empty(len(scores[:0]))
 
 
 def custom_kind(name: str) -> Kind:

@@ -18,16 +18,14 @@ import numpy.typing as npt
 
 from contract.decoding import Decoder
 from contract.errors import ConfigError, ManifestError
-from contract.manifest import ImagePreprocessing
 from contract.manifest import Task as TaskName
 from contract.tensor import DType
 from packager.calibration import load_calibration
 from packager.description import Source, whole_shape
-from packager.preprocess import image_geometry, plan_preprocessing, to_inputs
+from packager.preprocess import image_geometry, plan_preprocessing
 from packager.tasks.annotations import read_bounded
 from packager.tasks.average_precision import average_precisions, mean_of_classes
-from packager.tasks.classification import CalibrationImages
-from packager.tasks.detection_data import AnnotatedImages, load_annotated_images
+from packager.tasks.detection_data import load_annotated_images
 from packager.tasks.detection_options import (
     MAX_ANCHORS,
     Anchors,
@@ -38,28 +36,30 @@ from packager.tasks.detection_options import (
 )
 from packager.tasks.kind import DataRequest, Kind, Loaded, Presentation
 from packager.tasks.labelled_images import load_labels
-from packager.tasks.matching import COCO_THRESHOLDS, Detections, match
-from packager.tasks.task import Array, Counts, Floats, Scores
-from packager.tasks.true_boxes import Vocabulary, count_wanted, number_of
+from packager.tasks.matching import COCO_THRESHOLDS, Detections, accumulate, match
+from packager.tasks.prepared_images import PreparedImages
+from packager.tasks.sampled import SampledTask
+from packager.tasks.task import Array, Counts, Scores
+from packager.tasks.true_boxes import TrueBox, Vocabulary, count_wanted, number_of
 
 _ANCHORS_MAX_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
-class Detection:
-    """Annotated images, with the way from their pixels to the model's input and from its outputs to boxes.
+class Detection(SampledTask):
+    """Annotated images, with the way from the model's outputs to boxes; a ``packager.tasks.task.Task``.
 
     Attributes:
-        samples: Images with their true boxes.
-        preprocessing: From pixels to inputs.
+        samples: The images.
+        truths: The true boxes of each.
         decoding: From outputs to boxes.
         outputs: Name and shape of the model's outputs.
         vocabulary: The model's classes.
         thresholds: Overlaps that make a hit.
     """
 
-    samples: AnnotatedImages
-    preprocessing: ImagePreprocessing
+    samples: PreparedImages
+    truths: tuple[tuple[TrueBox, ...], ...]
     decoding: DetectionDecoding
     outputs: tuple[tuple[str, tuple[int, ...]], ...]
     vocabulary: Vocabulary
@@ -68,8 +68,8 @@ class Detection:
     _wanted: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_decoder", Decoder(self.decoding, self.outputs, self.preprocessing))
-        object.__setattr__(self, "_wanted", count_wanted(self.samples.truths, self.vocabulary.count))
+        object.__setattr__(self, "_decoder", Decoder(self.decoding, self.outputs, self.samples.preprocessing))
+        object.__setattr__(self, "_wanted", count_wanted(self.truths, self.vocabulary.count))
 
     @property
     def metric(self) -> str:
@@ -77,25 +77,10 @@ class Detection:
         return "mAP" if len(self.thresholds) > 1 else f"mAP{100 * self.thresholds[0]:g}"
 
     @property
-    def sha256(self) -> str:
-        """Digest over the images and their boxes."""
-        return self.samples.sha256
-
-    @property
-    def preparation(self) -> str:
-        """The preprocessing."""
-        return str(self.preprocessing)
-
-    @property
     def scoring(self) -> str:
         """The overlaps, the classes and the decoding with all its numbers."""
         decoding = msgspec.json.encode(self.decoding).decode()
         return f"{self.metric} of {self.vocabulary.count} at {self.thresholds}, decoded by {decoding}"
-
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests over decoded pixels."""
-        return self.samples.images.digests
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -116,17 +101,9 @@ class Detection:
             min(Counter(box.label for box in boxes).items(), key=lambda one: (-one[1], one[0]))[0]
             if boxes
             else 0
-            for boxes in self.samples.truths
+            for boxes in self.truths
         ]
         return np.array(common, dtype=np.int64)
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.samples.truths)
-
-    def inputs(self, positions: Sequence[int]) -> tuple[Floats]:
-        """(positions, *preprocessing.shape) float32."""
-        return (to_inputs(self.samples.images.pixels[list(positions)], self.preprocessing),)
 
     def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions, detections, 4), see ``packager.tasks.average_precision.CLASS``; NaN makes no box."""
@@ -134,7 +111,7 @@ class Detection:
             self._detect([output[row : row + 1] for output in outputs], self.samples.images.sizes[position])
             for row, position in enumerate(positions)
         ]
-        truths = [self.samples.truths[position] for position in positions]
+        truths = [self.truths[position] for position in positions]
         rows = dict(self._decoder.results)["scores"][1]
         return match(truths, found, self.vocabulary.count, self.thresholds, rows)
 
@@ -147,9 +124,9 @@ class Detection:
             scores=scores[0, :number].astype(np.float64),
         )
 
-    def margin(self, outputs: Sequence[Array]) -> Floats:
-        """(positions,) infinite: the first output has no best class."""
-        return np.full(len(outputs[0]), np.inf, np.float32)
+    def measure(self, scores: Scores) -> float:
+        """Mean average precision."""
+        return float(mean_of_classes(self.per_class(scores)[np.newaxis])[0])
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) mean average precision over the classes that are in a draw."""
@@ -157,11 +134,7 @@ class Detection:
 
     def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
         """(classes,) average precision; NaN for a class without a box that must be found."""
-        once = np.ones((1, len(self)))
-        value: npt.NDArray[np.float64] = average_precisions(scores, self._wanted, once, len(self.thresholds))[
-            0
-        ]
-        return value
+        return accumulate(scores, self._wanted, self.thresholds)
 
 
 def image_faults(source: Source) -> list[str]:
@@ -200,14 +173,14 @@ def _load(request: DataRequest) -> Loaded:
     )
     return Loaded(
         task=Detection(
-            samples=samples,
-            preprocessing=preprocessing,
+            samples=PreparedImages(samples.images, preprocessing, samples.sha256),
+            truths=samples.truths,
             decoding=plan.decoding,
             outputs=tuple((spec.name, whole_shape(spec)) for spec in source.outputs),
             vocabulary=plan.vocabulary,
             thresholds=(options.iou,) if options.iou else COCO_THRESHOLDS,
         ),
-        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
+        calibration=PreparedImages(calibration, preprocessing) if calibration else None,
         presentation=Presentation(
             task=TaskName.DETECTION, preprocessing=preprocessing, decoding=plan.decoding, labels=labels
         ),

@@ -12,7 +12,8 @@ Metrics, 0 to 1:
 In a bootstrap, ``retrieval@k`` draws the images that are searched for; those that are searched among stay all of them,
 because a picture drawn twice would find itself.
 
-Guarantees: an embedding that is not finite, or is zero, is found by none and finds none. Does not judge.
+Guarantees: an embedding that is not finite, or is zero, is found by none and finds none. Neighbours and cosines are
+scikit-learn's. Does not judge.
 """
 
 from __future__ import annotations
@@ -36,18 +37,17 @@ from packager.images import ImageSet, list_images, read_images
 from packager.preprocess import image_geometry, plan_preprocessing
 from packager.tasks.arrays import sample_elements
 from packager.tasks.borders import image_to_row_faults
-from packager.tasks.classification import CalibrationImages
 from packager.tasks.kind import DataRequest, Kind, Loaded, Presentation
+from packager.tasks.metrics import NO_ANSWER, cosines, recalls, retrieved, share
 from packager.tasks.plain import refuse_labels
-from packager.tasks.task import Array, Counts, Floats, Inputs, Scores
-from packager.tasks.top1 import share_per_class
+from packager.tasks.prepared_images import PreparedImages
+from packager.tasks.sampled import SampledTask
+from packager.tasks.task import Array, Counts, Scores
 
 RETRIEVAL = "retrieval"
 COSINE = "cosine"
 _METRICS = (RETRIEVAL, COSINE)
 _MAX_K = 1_000
-_TIE = 1e-6  # float32 embeddings: what two orders of summation differ by
-_BLOCK_ELEMENTS = 8_000_000  # 64 MB of similarities at once
 
 
 class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -65,18 +65,16 @@ class EmbeddingOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 @dataclass(frozen=True)
-class Embedding:
+class Embedding(SampledTask):
     """Images of identities; implements ``packager.tasks.task.Task`` and ``packager.tasks.task.Relative``.
 
     Attributes:
-        samples: What the model is fed with.
         truth: (N,) identities; all 0 where there are none.
         names: Of the identities; empty where there are none.
         k: For ``retrieval@k``; 0 for ``cosine``.
         reference: (N, values) the float model's scores, once they are known.
     """
 
-    samples: Inputs
     truth: npt.NDArray[np.int64]
     names: tuple[str, ...]
     k: int = 1
@@ -89,24 +87,9 @@ class Embedding:
         return f"{RETRIEVAL}@{self.k}" if self.k else COSINE
 
     @property
-    def sha256(self) -> str:
-        """Digest over the images."""
-        return self.samples.sha256
-
-    @property
-    def preparation(self) -> str:
-        """The preprocessing."""
-        return self.samples.preparation
-
-    @property
     def scoring(self) -> str:
         """Rows are embeddings of length 1, whatever is computed from them."""
         return "embeddings of length 1"
-
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests over decoded pixels."""
-        return self.samples.digests
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -118,14 +101,6 @@ class Embedding:
         """(N,) the identities."""
         return self.truth
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.truth)
-
-    def inputs(self, positions: Sequence[int]) -> tuple[Array, ...]:
-        """(positions, ...) of the only input."""
-        return self.samples.inputs(positions)
-
     def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions, values) embeddings of length 1; zeros where one is not finite, or is zero."""
         values = outputs[0].reshape(len(positions), -1).astype(np.float64)
@@ -134,9 +109,10 @@ class Embedding:
         rows: Scores = values / np.where(length > 0, length, 1.0)
         return rows
 
-    def margin(self, outputs: Sequence[Array]) -> Floats:
-        """(positions,) infinite: there is no best class."""
-        return np.full(len(outputs[0]), np.inf, dtype=np.float32)
+    def measure(self, scores: Scores) -> float:
+        """The metric over all samples."""
+        shares = self._shares(scores)
+        return share(shares[self._is_sought] > 0) if self.k else max(0.0, float(np.average(shares)))
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) the metric of each draw."""
@@ -151,8 +127,8 @@ class Embedding:
         """(identities,) share of found images; NaN for an identity of one image. Nothing for ``cosine``."""
         if not self.k:
             return np.empty(0)
-        is_sought = self._is_sought
-        return share_per_class(self._shares(scores)[is_sought], self.truth[is_sought], len(self.names))
+        is_sought, answers = self._is_sought, np.where(self._shares(scores) > 0, self.truth, NO_ANSWER)
+        return recalls(self.truth[is_sought], answers[is_sought], len(self.names))
 
     def with_reference(self, scores: Scores) -> Embedding:
         """The same task, knowing the float model's scores."""
@@ -169,36 +145,12 @@ class Embedding:
         reference = self.reference if self.reference is not None else scores
         key = hashlib.blake2b(np.ascontiguousarray(scores).tobytes(), digest_size=16).digest()
         if key not in self._hits:
-            cosine = (
-                (scores * reference).sum(axis=1) if not self.k else found_shares(scores, self.truth, self.k)
+            self._hits[key] = (
+                retrieved(scores, self.truth, self.k).astype(np.float64)
+                if self.k
+                else cosines(scores, reference)
             )
-            self._hits[key] = cosine
         return self._hits[key]
-
-
-def found_shares(embeddings: Scores, truth: npt.NDArray[np.int64], k: int) -> Scores:
-    """(N,) 1 where one of the k nearest other embeddings is of the same identity, else 0.
-
-    Args:
-        embeddings: (N, values) of length 1, or zeros.
-        truth: (N,) identities.
-        k: How many neighbours count.
-    """
-    count = len(embeddings)
-    is_useless = ~embeddings.any(axis=1)
-    found = np.zeros(count)
-    rows = max(1, _BLOCK_ELEMENTS // count)
-    for start in range(0, count, rows):
-        block = slice(start, min(start + rows, count))
-        near = embeddings[block] @ embeddings.T
-        near[:, is_useless] = -np.inf
-        near[np.arange(len(near)), np.arange(block.start, block.stop)] = -np.inf  # nobody finds itself
-        is_same = truth[block, np.newaxis] == truth[np.newaxis, :]
-        best = np.where(is_same, near, -np.inf).max(axis=1)
-        nearer = np.logical_and(~is_same, near >= best[:, np.newaxis] - _TIE).sum(axis=1)
-        found[block] = np.logical_and(np.isfinite(best), nearer < k)
-    found[is_useless] = 0.0
-    return found
 
 
 def _border_faults(source: Source, _: Any) -> list[str]:
@@ -228,10 +180,8 @@ def _load(request: DataRequest) -> Loaded:
         load_calibration(request.calibration, geometry.shape, recipe) if request.calibration else None
     )
     return Loaded(
-        task=Embedding(
-            CalibrationImages(images, preprocessing), truth, names, options.k if is_retrieval else 0
-        ),
-        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
+        task=Embedding(PreparedImages(images, preprocessing), truth, names, options.k if is_retrieval else 0),
+        calibration=PreparedImages(calibration, preprocessing) if calibration else None,
         presentation=Presentation(
             task=TaskName.EMBEDDING,
             preprocessing=preprocessing,

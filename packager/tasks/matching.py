@@ -1,7 +1,8 @@
-"""Which detections hit which true boxes, as COCO decides it; the packager's door to pycocotools.
+"""Which detections hit which true boxes, and how precise that is, as COCO decides; the packager's door to pycocotools.
 
-Guarantees: matching is the library's own (``COCOeval.evaluate``), crowds and optional boxes included; nothing that
-comes from a file reaches it unchecked. Does not compute the metric: ``packager.tasks.average_precision`` does.
+Guarantees: matching is the library's own (``COCOeval.evaluate``), crowds and optional boxes included, and so is the
+metric over all images (``COCOeval.accumulate``); nothing that comes from a file reaches it unchecked. The metric of
+bootstrap draws is ``packager.tasks.average_precision``'s.
 """
 
 from __future__ import annotations
@@ -74,6 +75,52 @@ def match(
         part[:, RIGHT], part[:, IGNORED] = _bits(hits), _bits(ignored)
         filled[image] += count
     return table
+
+
+def accumulate(
+    rows: Scores, true_boxes: npt.NDArray[np.float64], thresholds: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """The average precision of each class over all images.
+
+    Args:
+        rows: (images, rows, 4) of ``match``.
+        true_boxes: (images, classes) how many true boxes of each class that must be found.
+        thresholds: Overlaps that make a hit, as for ``match``.
+
+    Returns:
+        (classes,) 0 to 1; NaN for a class without a true box.
+    """
+    from pycocotools.cocoeval import COCOeval
+
+    work = COCOeval(iouType="bbox")
+    # The library chains the detections of all images before it looks at them, so they may come as those of one image,
+    # of which no detection is left out: that was done when they were matched.
+    work.params.imgIds, work.params.catIds = [0], list(range(true_boxes.shape[1]))
+    work.params.iouThrs = np.array(thresholds)
+    work.params.areaRng, work.params.areaRngLbl = [_AREAS], ["all"]
+    work.params.maxDets = [rows.shape[0] * rows.shape[1]]
+    work.evalImgs = [
+        _of_class(rows[rows[:, :, CLASS] == label], int(wanted), len(thresholds))
+        for label, wanted in enumerate(true_boxes.sum(axis=0))
+    ]
+    work._paramsEval = work.params  # noqa: SLF001 - evaluate() would set it
+    with contextlib.redirect_stdout(io.StringIO()):
+        work.accumulate()
+    precision = work.eval["precision"][:, :, :, 0, 0]  # thresholds, recalls, classes; -1 without a true box
+    mean: npt.NDArray[np.float64] = np.where(precision < 0, np.nan, precision).mean(axis=(0, 1))
+    return mean
+
+
+def _of_class(rows: npt.NDArray[np.float64], wanted: int, thresholds: int) -> dict[str, Any]:
+    """A class's (n, 4) rows as ``COCOeval.evaluateImg`` gives them."""
+    shifts = np.arange(thresholds)[:, np.newaxis]
+    bits = rows[:, [RIGHT, IGNORED]].astype(np.int64)
+    return {
+        "dtScores": rows[:, SCORE],
+        "dtMatches": bits[:, 0] >> shifts & 1,
+        "dtIgnore": bits[:, 1] >> shifts & 1,
+        "gtIgnore": np.zeros(wanted),
+    }
 
 
 def _bits(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -1,10 +1,9 @@
 """Regression: models that answer numbers, measured against true ones.
 
-Metrics, 0 to 1 (the formulas and their proof against scikit-learn: ``docs/adr/0034``):
+Metrics, 0 to 1, by scikit-learn:
 
 * ``r2``: the coefficient of determination, 1 - squared errors / squared distances from the mean, the mean over all
-  target values; below 0 it is 0. A target that never changes counts 1 where every answer is exact, else 0
-  (``sklearn.metrics.r2_score`` with ``force_finite``).
+  target values; below 0 it is 0. A target that never changes counts 1 where every answer is exact, else 0.
 * ``within``: share of samples of which every value is at most ``tolerance`` off.
 
 Guarantees: an answer that is not finite is wrong: ``within`` counts it so, and any set with one in it has an ``r2`` of
@@ -26,10 +25,12 @@ from contract.errors import ConfigError
 from contract.manifest import Task as TaskName
 from packager.description import Source
 from packager.tasks.kind import DataRequest, Kind, Loaded, Presentation
+from packager.tasks.metrics import r2, r2_of_draws, share
 from packager.tasks.plain import refuse_image_settings, refuse_labels
-from packager.tasks.task import Array, Counts, Floats, Inputs, Scores
+from packager.tasks.sampled import SampledTask
+from packager.tasks.task import Array, Counts, Scores
 from packager.tasks.tensor_data import check_length, load_calibration_tensors, names, open_tensors
-from packager.tasks.top1 import weighted_share
+from packager.tasks.top1 import drawn, weighted_share
 
 R2 = "r2"
 WITHIN = "within"
@@ -53,18 +54,16 @@ class RegressionOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(SampledTask):
     """Samples with true values; implements ``packager.tasks.task.Task``.
 
     Attributes:
-        samples: What the model is fed with.
         targets: (N, values) float64, of all outputs side by side.
         kind: ``r2`` or ``within``.
         tolerance: For ``within``.
         columns: How the targets are called, as text.
     """
 
-    samples: Inputs
     targets: npt.NDArray[np.float64]
     kind: str = R2
     tolerance: float = 0.0
@@ -76,95 +75,36 @@ class Regression:
         return self.kind
 
     @property
-    def sha256(self) -> str:
-        """Digest of the file."""
-        return self.samples.sha256
-
-    @property
-    def preparation(self) -> str:
-        """Which columns or arrays are fed."""
-        return self.samples.preparation
-
-    @property
     def scoring(self) -> str:
-        """Metric, tolerance and targets."""
-        return f"{self.kind}, tolerance {self.tolerance:g}, of {self.columns}"
+        """Which answers are kept, whatever is computed from them."""
+        return f"answers of {self.columns}"
 
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests over the inputs."""
-        return self.samples.digests
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def strata(self) -> npt.NDArray[np.int64]:
-        """(N,) all 0."""
-        return np.zeros(len(self), dtype=np.int64)
-
-    def __len__(self) -> int:
-        """Number of samples."""
-        return len(self.targets)
-
-    def inputs(self, positions: Sequence[int]) -> tuple[Array, ...]:
-        """(positions, ...) of each input."""
-        return self.samples.inputs(positions)
-
-    def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
-        """(positions, values + 1) absolute errors, then 1 where an answer is not finite (its errors are 0), else 0."""
+    def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:  # noqa: ARG002 - judged by measure
+        """(positions, values + 1) answers, then 1 where one is not finite (all are 0 there), else 0."""
         answers = np.concatenate(
             [output.reshape(len(output), -1) for output in outputs], axis=1, dtype=np.float64
         )
         is_finite = np.isfinite(answers).all(axis=1, keepdims=True)
-        errors = np.where(is_finite, answers, 0.0) - np.where(is_finite, self.targets[list(positions)], 0.0)
-        rows: Scores = np.concatenate([np.abs(errors), (~is_finite).astype(np.float64)], axis=1)
+        rows: Scores = np.concatenate([np.where(is_finite, answers, 0.0), ~is_finite], axis=1)
         return rows
 
-    def margin(self, outputs: Sequence[Array]) -> Floats:
-        """(positions,) infinite: there is no best class."""
-        return np.full(len(outputs[0]), np.inf, dtype=np.float32)
+    def measure(self, scores: Scores) -> float:
+        """The metric over all samples."""
+        if self.kind == WITHIN:
+            return share(self._is_near(scores))
+        return 0.0 if scores[:, -1].any() else r2(self.targets, scores[:, :-1])
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) the metric of each draw."""
-        errors, useless = scores[:, :-1], scores[:, -1]
         if self.kind == WITHIN:
-            is_near = (errors <= self.tolerance).all(axis=1)
-            return weighted_share(np.where(useless > 0, 0.0, is_near.astype(np.float64)), counts)
-        return np.where(counts @ useless > 0, 0.0, r2(errors, self.targets, counts))
+            return weighted_share(self._is_near(scores), counts)
+        found = r2_of_draws(self.targets, scores[:, :-1], drawn(counts))
+        return np.where(counts @ scores[:, -1] > 0, 0.0, found)
 
-    def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
-        """Nothing: there are no classes."""
-        return np.empty(len(scores[:0]))
-
-
-def r2(errors: Scores, targets: npt.NDArray[np.float64], counts: Counts) -> npt.NDArray[np.float64]:
-    """Coefficient of determination of each draw, averaged over the target values, 0 to 1.
-
-    Args:
-        errors: (N, values) absolute.
-        targets: (N, values).
-        counts: (R, N).
-    """
-    centred = targets - targets.mean(
-        axis=0
-    )  # the spread does not depend on it, and sums of squares keep their digits
-    sums = counts.sum(axis=1, keepdims=True)
-    residual = counts @ np.square(errors)
-    spread = counts @ np.square(centred) - np.square(counts @ centred) / sums
-    # What rounding leaves of a spread that is 0: a value's square, by the relative error of a sum over N terms.
-    noise = (
-        np.finfo(np.float64).eps
-        * len(targets)
-        * (counts @ np.square(centred) + np.square(targets).max(axis=0))
-    )
-    is_constant = spread <= noise
-    share = 1.0 - residual / np.where(is_constant, 1.0, spread)
-    constant = np.where(residual > 0, 0.0, 1.0)
-    mean: npt.NDArray[np.float64] = np.where(is_constant, constant, share).mean(axis=1)
-    return np.clip(mean, 0.0, 1.0)
+    def _is_near(self, scores: Scores) -> npt.NDArray[np.bool_]:
+        """(N,) whether every value is near enough."""
+        is_close = np.isclose(scores[:, :-1], self.targets, rtol=0.0, atol=self.tolerance)
+        return np.asarray(is_close.all(axis=1) & (scores[:, -1] == 0))
 
 
 def _border_faults(source: Source, _: Any) -> list[str]:

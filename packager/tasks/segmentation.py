@@ -19,20 +19,21 @@ import numpy.typing as npt
 
 from contract.decoding import Decoder
 from contract.errors import ConfigError, ManifestError
-from contract.manifest import ImagePreprocessing
 from contract.manifest import Task as TaskName
 from contract.results import ClassMapDecoding, SegmentationDecoding, decoding_faults
 from contract.tensor import DType, Layout, TensorSpec
 from contract.vision import map_of_image
 from packager.calibration import load_calibration
 from packager.description import Source, whole_shape
-from packager.preprocess import image_geometry, plan_preprocessing, to_inputs
-from packager.tasks.classification import CalibrationImages
+from packager.preprocess import image_geometry, plan_preprocessing
 from packager.tasks.detection import image_faults
 from packager.tasks.kind import DataRequest, Kind, Loaded, Presentation
 from packager.tasks.labelled_images import load_labels
 from packager.tasks.masks import MaskedImages, MaskRules, load_masked_images
-from packager.tasks.task import Array, Counts, Floats, Scores
+from packager.tasks.metrics import overlaps
+from packager.tasks.prepared_images import PreparedImages
+from packager.tasks.sampled import SampledTask
+from packager.tasks.task import Array, Counts, Scores
 
 METRIC = "mIoU"
 SegmentationForm = SegmentationDecoding | ClassMapDecoding
@@ -52,19 +53,19 @@ class SegmentationOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 
 @dataclass(frozen=True)
-class Segmentation:
-    """Masked images, with the way from their pixels to the model's input and from its output to a map of classes.
+class Segmentation(SampledTask):
+    """Masked images, with the way from the model's output to a map of classes; a ``packager.tasks.task.Task``.
 
     Attributes:
-        samples: Images with their masks.
-        preprocessing: From pixels to inputs.
+        samples: The images.
+        masks: What is true of them.
         decoding: From the output to a map.
         output: Name and shape of the model's output.
         names: Of the classes.
     """
 
-    samples: MaskedImages
-    preprocessing: ImagePreprocessing
+    samples: PreparedImages
+    masks: MaskedImages
     decoding: SegmentationForm
     output: tuple[str, tuple[int, ...]]
     names: tuple[str, ...]
@@ -72,10 +73,10 @@ class Segmentation:
     _truth: npt.NDArray[np.float64] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_decoder", Decoder(self.decoding, [self.output], self.preprocessing))
-        truth = [
-            np.bincount(mask[mask != self.samples.ignored], minlength=256) for mask in self.samples.masks
-        ]
+        object.__setattr__(
+            self, "_decoder", Decoder(self.decoding, [self.output], self.samples.preprocessing)
+        )
+        truth = [np.bincount(mask[mask != self.masks.ignored], minlength=256) for mask in self.masks.masks]
         object.__setattr__(self, "_truth", np.array(truth, np.float64)[:, : len(self.names)])
 
     @property
@@ -84,25 +85,10 @@ class Segmentation:
         return METRIC
 
     @property
-    def sha256(self) -> str:
-        """Digest over the images and their masks."""
-        return self.samples.sha256
-
-    @property
-    def preparation(self) -> str:
-        """The preprocessing."""
-        return str(self.preprocessing)
-
-    @property
     def scoring(self) -> str:
         """The classes, what is ignored, and the decoding."""
         decoding = msgspec.json.encode(self.decoding).decode()
-        return f"{METRIC} of {len(self.names)} without {self.samples.ignored}, decoded by {decoding}"
-
-    @property
-    def digests(self) -> Sequence[bytes]:
-        """N digests over decoded pixels."""
-        return self.samples.images.digests
+        return f"{METRIC} of {len(self.names)} without {self.masks.ignored}, decoded by {decoding}"
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -123,14 +109,6 @@ class Segmentation:
         rarity = np.where(has, has.sum(axis=0), len(has) + 1)
         return np.asarray(rarity.argmin(axis=1), np.int64)
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.samples.masks)
-
-    def inputs(self, positions: Sequence[int]) -> tuple[Floats]:
-        """(positions, *preprocessing.shape) float32."""
-        return (to_inputs(self.samples.images.pixels[list(positions)], self.preprocessing),)
-
     def score(self, outputs: Sequence[Array], positions: Sequence[int]) -> Scores:
         """(positions, 2, classes) pixels in intersection and union; no pixel of a sample with NaN is right."""
         (output,) = outputs
@@ -141,40 +119,34 @@ class Segmentation:
     def _overlap(self, output: Array, position: int) -> Scores:
         if not np.isfinite(output).all():
             return np.stack([np.zeros(len(self.names)), self._truth[position]])
-        mask = self.samples.masks[position]
+        mask = self.masks.masks[position]
         (classes,) = self._decoder.decode([output], mask.shape)
-        found = map_of_image(classes[0].astype(np.int64), mask.shape, self.preprocessing)
-        counted = mask != self.samples.ignored
+        found = map_of_image(classes[0].astype(np.int64), mask.shape, self.samples.preprocessing)
+        counted = mask != self.masks.ignored
         true, seen = mask[counted].astype(np.int64), found[counted]
         count = len(self.names)
         right = np.bincount(true[true == seen], minlength=count)
         claimed = np.bincount(seen[(seen >= 0) & (seen < count)], minlength=count)
         return np.stack([right, self._truth[position] + claimed - right]).astype(np.float64)
 
-    def margin(self, outputs: Sequence[Array]) -> Floats:
-        """(positions,) infinite: an image has no best class."""
-        return np.full(len(outputs[0]), np.inf, np.float32)
+    def measure(self, scores: Scores) -> float:
+        """Mean over the classes that masks have; 0 where every pixel is ignored."""
+        found = self.per_class(scores)
+        return float(np.nanmean(found)) if (found >= 0).any() else 0.0
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) mean over the classes that the masks of a draw have; 0 where every pixel is ignored."""
         known = counts @ self._truth > 0
-        shares = np.where(known, self._shares(scores, counts), 0.0).sum(axis=1)
+        shared, either = counts @ scores[:, 0], counts @ scores[:, 1]
+        shares = np.where(known, shared / np.maximum(either, 1), 0.0).sum(axis=1)
         mean: npt.NDArray[np.float64] = shares / np.maximum(known.sum(axis=1), 1)
         return mean
 
     def per_class(self, scores: Scores) -> npt.NDArray[np.float64]:
         """(classes,) intersection over union; NaN for a class that no mask has."""
-        once = np.ones((1, len(self)))
-        value: npt.NDArray[np.float64] = np.where(
-            self._truth.sum(axis=0) > 0, self._shares(scores, once)[0], np.nan
-        )
-        return value
-
-    def _shares(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
-        """(R, classes) intersection over union."""
-        shared, either = counts @ scores[:, 0], counts @ scores[:, 1]
-        share: npt.NDArray[np.float64] = shared / np.maximum(either, 1)
-        return share
+        shared, either = scores.sum(axis=0)
+        true = self._truth.sum(axis=0)
+        return overlaps(shared, true - shared, either - true)
 
 
 def plan_segmentation(
@@ -250,13 +222,13 @@ def _load(request: DataRequest) -> Loaded:
     output = source.outputs[0]
     return Loaded(
         task=Segmentation(
-            samples=samples,
-            preprocessing=preprocessing,
+            samples=PreparedImages(samples.images, preprocessing, samples.sha256),
+            masks=samples,
             decoding=decoding,
             output=(output.name, whole_shape(output)),
             names=labels or tuple(str(number) for number in range(count)),
         ),
-        calibration=CalibrationImages(calibration, preprocessing) if calibration else None,
+        calibration=PreparedImages(calibration, preprocessing) if calibration else None,
         presentation=Presentation(
             task=TaskName.SEGMENTATION, preprocessing=preprocessing, decoding=decoding, labels=labels
         ),

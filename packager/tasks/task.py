@@ -4,8 +4,8 @@ PURE. Rules:
 
 1. A task is bound to its evaluation samples. The runner asks for inputs, runs a model, hands the outputs back, and
    gets one row of scores a sample. Rows are all that is kept; they hold whatever the metric is computed from.
-2. The metric is a function of how often each sample counts. Once each is the point estimate; a bootstrap counts them
-   as they were drawn, all draws in one call.
+2. The metric over all samples is what a well-kept library says (docs/adr/0042). It is also a function of how often each
+   sample counts: a bootstrap counts them as they were drawn, all draws in one call. Counted once each, both are equal.
 3. A metric is 0 to 1, and more is better.
 """
 
@@ -20,7 +20,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
-"""(N, ...): row by row what the metric is computed from. Classification: (N,), 1 for right and 0 for wrong;
+"""(N, ...): row by row what the metric is computed from. Classification: (N,) the class that was answered;
 segmentation: (N, 2, classes) intersections and unions; and so on. A row of a useless output is NaN-free too: wrong."""
 Counts = npt.NDArray[np.float64]
 """(R, N): how often each sample counts, in each of R draws."""
@@ -114,12 +114,16 @@ class Task(Inputs, Protocol):
         """
         ...
 
+    def measure(self, scores: Scores) -> float:
+        """The metric over all samples, by the library: 0 to 1 of (N, ...) scores."""
+        ...
+
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """The metric of each draw.
 
         Args:
             scores: (N, ...) over all samples.
-            counts: (R, N) how often each counts; a row's sum is above 0.
+            counts: (R, N) how often each counts, whole numbers; the sum of every row is the same, and above 0.
 
         Returns:
             (R,) 0 to 1.

@@ -38,7 +38,7 @@ def test_the_runtime_of_32_bit_boards_answers_right(emulated: Emulated, tmp_path
     task = digits_task()
     (images,) = task.inputs(range(100))
     np.save(tmp_path / "images.npy", images)
-    np.save(tmp_path / "wanted.npy", task.samples.classes[:100])
+    np.save(tmp_path / "wanted.npy", task.truth[:100])
     done = subprocess.run(
         [
             *(emulated.python_armv7l, "-c", _CODE, DIGITS / "digits-1.0.0.tflite"),

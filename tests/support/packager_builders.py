@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from contract.profile import DelegateName, Precision, Profile
 from firmware_profiles import load_profile
 from packager.calibration import load_calibration
 from packager.description import ModelDescription, SignatureDescription, TensorDescription
-from packager.evaluate import Evaluation
+from packager.evaluate import Evaluation, Model, collect, conclude
 from packager.gate import Measurement, Reference
 from packager.images import ImageSet
 from packager.plan import ProfilePlan, Rung
 from packager.preprocess import Geometry, plan_preprocessing
-from packager.tasks.classification import CalibrationImages, Classification
+from packager.tasks.classification import classified_images
 from packager.tasks.labelled_images import LabelledImages, load_labelled_images, load_labels
+from packager.tasks.prepared_images import PreparedImages
+from packager.tasks.task import Task
+from packager.tasks.top1 import Top1
 
 DIGITS = Path(__file__).resolve().parents[2] / "examples" / "digits"
 XNNPACK = DelegateName.XNNPACK
@@ -104,34 +107,41 @@ def evaluation(margin: Sequence[float], spread: float = 1.0) -> Evaluation:
     return Evaluation(
         value=1.0,
         classes=(1.0,),
-        scores=np.ones(len(margin)),
+        scores=np.zeros(len(margin)),
         margin=np.array(margin, dtype=np.float32),
         spread=(spread,),
         useless=0,
     )
 
 
+def evaluate(
+    model: Model, task: Task, advance: Callable[[int], None], helpers: Sequence[Model] = ()
+) -> Evaluation:
+    """Run a model over all samples and compute the metrics."""
+    return conclude(task, collect(model, task, advance, helpers))
+
+
 def classified(
     values: Sequence[int], classes: Sequence[int], labels: tuple[str, ...] = (), count: int = 3
-) -> Classification:
+) -> Top1:
     """A task of single grey pixels that are fed as they are."""
     pixels = np.array(values, dtype=np.uint8).reshape(-1, 1, 1, 1)
     images = ImageSet(pixels, ("",) * len(values), "0" * 64)
     samples = LabelledImages(images, np.array(classes, dtype=np.int64), labels)
-    return Classification(samples, plan_preprocessing(Geometry(1, 1, 1), (0.0,), (1.0,)), count)
+    return classified_images(samples, plan_preprocessing(Geometry(1, 1, 1), (0.0,), (1.0,)), count)
 
 
-def digits_task() -> Classification:
+def digits_task() -> Top1:
     """The digits example's 500 evaluation images."""
     labels = load_labels(DIGITS / "labels.txt", 10)
     samples = load_labelled_images(DIGITS / "evaluation", (8, 8, 1), 10, labels)
-    return Classification(samples, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)), 10)
+    return classified_images(samples, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)), 10)
 
 
-def digits_calibration() -> CalibrationImages:
+def digits_calibration() -> PreparedImages:
     """The digits example's 200 calibration images."""
     images = load_calibration(DIGITS / "calibration", (8, 8, 1))
-    return CalibrationImages(images, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)))
+    return PreparedImages(images, plan_preprocessing(Geometry(8, 8, 1), (0.0,), (255.0,)))
 
 
 def write_image(path: Path, size: tuple[int, int] = (8, 8), mode: str = "L", value: int = 7) -> Path:

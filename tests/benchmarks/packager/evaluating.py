@@ -17,11 +17,11 @@ import numpy.typing as npt
 from ai_edge_litert.interpreter import Interpreter
 
 from contract.profile import DelegateName
-from packager.evaluate import evaluate
+from packager.evaluate import collect
 from packager.lanes import lane_count
 from packager.quiet import native_output_hidden
 from packager.runtime.interpreter import LoadedModel
-from packager.tasks.classification import Classification
+from packager.tasks.top1 import Top1
 from tests.benchmarks.harness import Row, at_least, median_ratio, time_alternating, versions_of
 from tests.support.packager_builders import digits_task
 from tests.support.packager_models import digits_model
@@ -34,12 +34,12 @@ def rows() -> list[Row]:
     return compare("digits", digits_model(), digits_task(), BLOCKS)
 
 
-def compare(name: str, content: bytes, task: Classification, blocks: int) -> list[Row]:
+def compare(name: str, content: bytes, task: Top1, blocks: int) -> list[Row]:
     """Evaluate a classifier with one input, ours and bare."""
     lanes = lane_count(len(task))
     models = [LoadedModel(content, DelegateName.XNNPACK) for _ in range(lanes)]
     (inputs,) = task.inputs(range(len(task)))
-    classes = task.samples.classes
+    classes = task.truth
     bare = [_bare(content) for _ in range(lanes)]
     pool = ThreadPoolExecutor(lanes)
 
@@ -53,7 +53,7 @@ def compare(name: str, content: bytes, task: Classification, blocks: int) -> lis
         )
 
     def run_ours() -> int:
-        return int(evaluate(models[0], task, lambda _: None, models[1:]).scores.sum())
+        return round(task.measure(collect(models[0], task, lambda _: None, models[1:]).scores) * len(task))
 
     with pool:
         assert run_one() == run_all() == run_ours()

@@ -38,8 +38,9 @@ from packager.preprocess import Fitting, Geometry, plan_preprocessing
 from packager.quiet import native_output_hidden
 from packager.sources.environment import prepare
 from packager.sources.keras import keras_converter
-from packager.tasks.classification import Classification
+from packager.tasks.classification import classified_images
 from packager.tasks.labelled_images import load_labelled_images, load_labels
+from packager.tasks.top1 import Top1
 from tests.benchmarks.harness import Row, at_most, median_ratio, versions_of
 from tests.benchmarks.packager.evaluating import compare
 from tests.support.packager_builders import DIGITS
@@ -104,12 +105,12 @@ def rows() -> list[Row]:
     return [*made, *compare("MobileNetV2 224", normalized, _task(), EVALUATIONS)]
 
 
-def _task() -> Classification:
+def _task() -> Top1:
     """The digits example's evaluation images as ``pack --resize stretch --mean 127.5 --std 127.5`` brings them."""
     recipe = plan_preprocessing(Geometry(SIZE, SIZE, 3), (127.5,), (127.5,), fitting=Fitting(Resize.STRETCH))
     labels = load_labels(DIGITS / "labels.txt", 10)
     samples = load_labelled_images(DIGITS / "evaluation", (SIZE, SIZE, 3), 10, labels, recipe)
-    return Classification(samples, recipe, 10)
+    return classified_images(samples, recipe, 10)
 
 
 def _rows(ours: Side, bare: Side, theirs: Side, right: Sequence[npt.NDArray[np.bool_]]) -> list[Row]:

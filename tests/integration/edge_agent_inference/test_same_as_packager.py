@@ -16,7 +16,7 @@ from edge_agent.inference.pool import Pool
 from packager.border.rewrite import dress
 from packager.preprocess import Fitting, Geometry, plan_preprocessing, to_inputs
 from packager.runtime.interpreter import LoadedModel
-from packager.tasks.classification import Classification
+from packager.tasks.classification import classified_images
 from packager.tasks.labelled_images import load_labelled_images
 from tests.support.inference_slots import DIGITS, START_S, a_slot, images_of, manifest_of, npz_of, serve
 from tests.support.packager_static import RECIPES, SOURCE, a_recipe, bare, some_pixels
@@ -53,7 +53,7 @@ def test_packager_and_worker_give_the_same_scores_for_photos_of_any_size(
         fitting=Fitting(resize, pad=90 if resize is Resize.LETTERBOX else 0),
     )
     samples = load_labelled_images(tmp_path / "images", SHAPE, 10, (), recipe)
-    task = Classification(samples, recipe, 10)
+    task = classified_images(samples, recipe, 10)
     content = FLOAT_MODEL.read_bytes()
     (measured,) = LoadedModel(content, DelegateName.XNNPACK).run(task.inputs(range(len(task))))
 

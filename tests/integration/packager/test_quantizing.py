@@ -9,13 +9,13 @@ import pytest
 
 from contract.errors import RejectedError, RuntimeLoadError
 from contract.profile import DelegateName, Precision
-from packager.evaluate import evaluate, measure_latency_ms
+from packager.evaluate import measure_latency_ms
 from packager.quantize import Ranges, calibrate, quantize, recipe_name, tool_versions
 from packager.runtime.flatbuffer import describe, estimate_memory_bytes
 from packager.runtime.interpreter import LoadedModel
 from packager.sources.tflite import SourceModel, load_tflite
-from packager.tasks.classification import Classification
-from tests.support.packager_builders import DIGITS, digits_calibration, digits_task
+from packager.tasks.top1 import Top1
+from tests.support.packager_builders import DIGITS, digits_calibration, digits_task, evaluate
 from tests.support.packager_models import changed_model, digits_model
 
 QUANTIZED = [precision for precision in Precision if precision is not Precision.FLOAT32]
@@ -32,7 +32,7 @@ def model() -> SourceModel:
 
 
 @pytest.fixture(scope="module")
-def samples() -> Classification:
+def samples() -> Top1:
     return digits_task()
 
 
@@ -46,7 +46,7 @@ def made(model: SourceModel) -> dict[Precision, bytes]:
 
 @pytest.mark.parametrize("precision", Precision)
 def test_every_precision_stays_within_a_point_of_the_float_model(
-    made: dict[Precision, bytes], samples: Classification, precision: Precision
+    made: dict[Precision, bytes], samples: Top1, precision: Precision
 ) -> None:
     floating = evaluate(LoadedModel(digits_model(), DelegateName.XNNPACK), samples, lambda _: None)
     found = evaluate(LoadedModel(made[precision], DelegateName.XNNPACK), samples, lambda _: None)
@@ -77,7 +77,7 @@ def test_a_quantized_file_is_seen_to_be_one(made: dict[Precision, bytes], precis
 
 @pytest.mark.parametrize("delegate", [DelegateName.XNNPACK, DelegateName.NONE])
 def test_a_quantized_border_takes_and_gives_real_values(
-    made: dict[Precision, bytes], samples: Classification, delegate: DelegateName
+    made: dict[Precision, bytes], samples: Top1, delegate: DelegateName
 ) -> None:
     inputs = samples.inputs(range(20))
     (floating,) = LoadedModel(digits_model(), delegate).run(inputs)
@@ -87,7 +87,7 @@ def test_a_quantized_border_takes_and_gives_real_values(
     assert np.abs(floating - quantized).max() < 0.2
 
 
-def test_latency_is_a_few_microseconds_to_milliseconds(samples: Classification) -> None:
+def test_latency_is_a_few_microseconds_to_milliseconds(samples: Top1) -> None:
     model = LoadedModel(digits_model(), DelegateName.XNNPACK)
     assert 0 < measure_latency_ms(model, samples) < 1000
 

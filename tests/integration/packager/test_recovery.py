@@ -13,11 +13,10 @@ from contract.errors import ManifestError
 from contract.manifest import Manifest
 from contract.profile import DelegateName, Precision
 from packager.app import PackRequest, pack
-from packager.evaluate import evaluate
 from packager.report import PackResult, RungRow, rung_rows
 from packager.rules import Rules
 from packager.runtime.interpreter import LoadedModel
-from tests.support.packager_builders import DIGITS, Silent, digits_task, profile
+from tests.support.packager_builders import DIGITS, Silent, digits_task, evaluate, profile
 from tests.support.packager_models import answering_nan, collapsing
 
 STATIC_ONLY = profile(ladder=(Precision.STATIC_INT8,))

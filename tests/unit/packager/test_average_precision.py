@@ -13,7 +13,7 @@ import pytest
 
 from packager.bootstrap import drop_interval
 from packager.tasks.average_precision import CLASS, IGNORED, RIGHT, SCORE, average_precisions, mean_of_classes
-from packager.tasks.matching import COCO_THRESHOLDS, Detections, match
+from packager.tasks.matching import COCO_THRESHOLDS, Detections, accumulate, match
 from packager.tasks.true_boxes import TrueBox, count_wanted
 
 CLASSES = 4
@@ -102,7 +102,11 @@ def test_average_precision_is_the_librarys_to_twelve_digits(seed: int) -> None:
 
     (ours,) = average_precisions(rows, count_wanted(truths, CLASSES), np.ones((1, 40)), 10)
 
-    assert ours == pytest.approx(library(truths, found), abs=1e-12, nan_ok=True)
+    expected = library(truths, found)
+    assert ours == pytest.approx(expected, abs=1e-12, nan_ok=True)
+    assert np.array_equal(
+        accumulate(rows, count_wanted(truths, CLASSES), COCO_THRESHOLDS), expected, equal_nan=True
+    )
     assert np.isnan(ours[-1])
     assert 0.05 < np.nanmean(ours) < 0.95
 
@@ -154,6 +158,7 @@ def test_without_a_detection_the_value_is_zero_and_a_perfect_answer_is_one() -> 
     empty = match(truths, [nothing, nothing], 1, COCO_THRESHOLDS, 5)
     assert (empty[:, :, CLASS] == -1).all()
     assert average_precisions(empty, wanted, np.ones((1, 2)), 10) == pytest.approx(0)
+    assert accumulate(empty, wanted, COCO_THRESHOLDS).tolist() == [0.0]
     full = match(truths, exact, 1, COCO_THRESHOLDS, 5)
     assert average_precisions(full, wanted, np.ones((1, 2)), 10) == pytest.approx(1)
 

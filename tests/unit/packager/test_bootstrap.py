@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from packager.bootstrap import _draws, drop_interval, point_estimate
-from packager.tasks.classification import Classification
-from packager.tasks.task import Scores
+from contract.errors import RejectedError
+from packager.bootstrap import _interval, drop_interval, point_estimate
+from packager.tasks.task import Counts, Scores
+from packager.tasks.top1 import Top1
 from tests.support.packager_builders import classified
 
 
-def task(samples: int) -> Classification:
+def task(samples: int) -> Top1:
     return classified([0] * samples, [0] * samples)
 
 
 def answers(right: int, samples: int, start: int = 0) -> Scores:
-    scores = np.zeros(samples)
-    scores[start : start + right] = 1
+    scores = np.ones(samples)  # the true class is 0
+    scores[start : start + right] = 0
     return scores
 
 
@@ -52,8 +54,26 @@ def test_the_interval_is_the_same_every_time() -> None:
     assert drop_interval(task(1000), *scores) == drop_interval(task(1000), *scores)
 
 
-def test_the_draws_do_not_depend_on_how_much_memory_they_are_made_in() -> None:
-    whole, pieces = list(_draws(50)), list(_draws(50, block_elements=333))
-    assert (len(whole), len(pieces)) == (1, 334)
-    assert np.array_equal(np.concatenate(whole), np.concatenate(pieces))
-    assert set(whole[0].sum(axis=1)) == {50.0}
+def test_the_interval_does_not_depend_on_how_much_memory_it_is_made_in() -> None:
+    scores = answers(40, 50), answers(48, 50, start=1)
+    whole, pieces = (_interval(task(50), *scores, 0.95, block) for block in (2_000_000, 333))
+    assert whole == pieces
+
+
+def test_of_one_sample_the_interval_is_the_drop() -> None:
+    assert drop_interval(task(1), answers(0, 1), answers(1, 1)) == (1.0, 1.0)
+    assert drop_interval(task(1), answers(1, 1), 0.75) == (-0.25, -0.25)
+
+
+class Astray(Top1):
+    """Computes another metric of draws than its library of all samples."""
+
+    def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
+        return super().aggregate(scores, counts) - 1e-6
+
+
+def test_a_task_that_computes_another_metric_of_draws_is_refused() -> None:
+    sound = task(4)
+    astray = Astray(sound.samples, sound.truth, sound.names)
+    with pytest.raises(RejectedError, match=r"accuracy is 0\.75 by its library and 0\.74999"):
+        point_estimate(astray, answers(3, 4))

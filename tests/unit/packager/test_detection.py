@@ -15,11 +15,11 @@ from contract.profile import DelegateName
 from contract.results import SsdDecoding
 from contract.tensor import DType, TensorSpec
 from packager.description import Source
-from packager.evaluate import evaluate
 from packager.preprocess import Fitting
 from packager.runtime.interpreter import LoadedModel
 from packager.tasks.detection import KIND, Detection
 from packager.tasks.kind import DataRequest, Loaded, parse_options
+from tests.support.packager_builders import evaluate
 from tests.support.vision_folders import pictures_of, write_coco, write_images, write_labels, write_yolo
 from tests.support.vision_models import DETECTOR, DETECTOR_OUTPUTS, DETECTOR_SOURCE, ssd_options
 from tests.support.vision_shapes import LABELS
@@ -117,7 +117,7 @@ def test_strata_and_absent_classes_follow_from_the_boxes(folder: Path, tmp_path:
     assert task.absent == ("square", "triangle")
     assert np.isnan(task.per_class(np.full((6, 20, 4), -1.0))[[0, 2]]).all()
     assert len(set(task.digests)) == 6
-    assert task.preparation == str(task.preprocessing)
+    assert task.preparation == str(task.samples.preprocessing)
 
 
 def border(source: Source = DETECTOR_SOURCE, **options: Any) -> str:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from packager.evaluate import evaluate, measure_latency_ms
+from packager.evaluate import conclude, measure_latency_ms
 from packager.record import Run, decode_run, encode_run
-from packager.tasks.classification import CalibrationImages, Classification
+from packager.tasks.metrics import NO_ANSWER
+from packager.tasks.prepared_images import PreparedImages
 from packager.tasks.task import Array, Floats
-from tests.support.packager_builders import classified
+from tests.support.packager_builders import classified, evaluate
 
 
 class Fake:
@@ -40,7 +41,7 @@ def ignore(_: int) -> None:
 def test_accuracy_is_the_share_of_best_classes_that_are_true() -> None:
     found = evaluate(Fake(one_hot), classified([0, 1, 2, 1], [0, 1, 2, 2]), ignore)
     assert found.value == 0.75
-    assert found.scores.tolist() == [1, 1, 1, 0]
+    assert found.scores.tolist() == [0, 1, 2, 1]
     assert found.margin.tolist() == [1.0] * 4
     assert (found.spread, found.useless) == ((1.0,), 0)
 
@@ -101,7 +102,7 @@ def test_an_answer_that_is_no_number_is_never_right_and_is_counted(useless: floa
         return scores
 
     found = evaluate(Fake(broken), classified([0, 0], [0, 0]), ignore)
-    assert found.scores.tolist() == [1, 0]
+    assert found.scores.tolist() == [0, NO_ANSWER]
     assert found.margin.tolist() == [1.0, 0.0]
     assert (found.value, found.spread, found.useless) == (0.5, (1.0,), 1)
 
@@ -118,23 +119,25 @@ def test_latency_is_the_median_so_that_one_slow_run_does_not_count() -> None:
 def test_an_evaluation_comes_back_from_its_stored_form_bit_for_bit() -> None:
     task = classified([0, 1, 2], [0, 2, 2])
     found = evaluate(Fake(one_hot), task, ignore)
-    again = decode_run(encode_run(Run(found, 1.5)), task)
+    again = decode_run(encode_run(Run(found, 1.5)))
     assert again.latency_ms_p50 == 1.5
-    assert (again.evaluation.value, again.evaluation.spread) == (found.value, found.spread)
-    assert again.evaluation.scores.tobytes() == found.scores.tobytes()
-    assert again.evaluation.margin.tobytes() == found.margin.tobytes()
+    assert (again.answers.spread, again.answers.useless) == (found.spread, found.useless)
+    assert again.answers.scores.tobytes() == found.scores.tobytes()
+    assert again.answers.margin.tobytes() == found.margin.tobytes()
+    assert conclude(task, again.answers).value == found.value
 
 
 def test_classes_are_called_by_their_labels_or_by_number() -> None:
     task = classified([0], [0])
     assert task.classes == ("0", "1", "2")
     assert classified([0], [0], labels=("cat", "dog", "owl")).classes == ("cat", "dog", "owl")
-    assert (task.metric, task.scoring) == ("accuracy", "top-1 of 3")
+    assert (task.metric, task.scoring) == ("accuracy", "best class of 3, one value above 0.5")
 
 
 def test_calibration_images_give_inputs_in_the_same_way_as_evaluation_images() -> None:
-    task: Classification = classified([1, 2], [0, 0])
-    calibration = CalibrationImages(task.samples.images, task.preprocessing)
+    task = classified([1, 2], [0, 0])
+    assert isinstance(task.samples, PreparedImages)
+    calibration = PreparedImages(task.samples.images, task.samples.preprocessing)
     assert len(calibration) == len(task) == 2
     assert np.array_equal(calibration.inputs([1]), task.inputs([1]))
     assert calibration.preparation == task.preparation

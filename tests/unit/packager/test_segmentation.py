@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import jaccard_score
 
 from contract.errors import ConfigError, ManifestError
 from contract.manifest import Resize, Task
@@ -16,14 +17,14 @@ from contract.profile import DelegateName
 from contract.results import ClassMapDecoding, SegmentationDecoding
 from contract.tensor import DType, Layout
 from contract.vision import prepare_image
-from packager.bootstrap import drop_interval
-from packager.evaluate import evaluate
+from packager.bootstrap import drop_interval, point_estimate
 from packager.images import ImageFile, read_indices
 from packager.preprocess import Fitting
 from packager.runtime.interpreter import LoadedModel
 from packager.tasks.kind import DataRequest, Loaded, parse_options
 from packager.tasks.masks import MaskRules, load_masked_images
 from packager.tasks.segmentation import KIND, Segmentation
+from tests.support.packager_builders import evaluate
 from tests.support.vision_folders import pictures_of, write_images, write_labels, write_masks
 from tests.support.vision_models import SEGMENTER, SEGMENTER_SOURCE, segmenter_with_argmax, spec
 from tests.support.vision_shapes import LABELS, SIZE
@@ -75,7 +76,7 @@ def test_the_segmenter_is_measured_as_a_plain_loop_over_pixels_measures_it(folde
     model = LoadedModel(SEGMENTER.read_bytes(), DelegateName.XNNPACK)
     shared, either = dict.fromkeys(range(4), 0), dict.fromkeys(range(4), 0)
     for picture in PICTURES:
-        (scores,) = model.run([prepare_image(picture.pixels, task.preprocessing)])
+        (scores,) = model.run([prepare_image(picture.pixels, task.samples.preprocessing)])
         for y in range(SIZE):
             for x in range(SIZE):
                 seen, true = int(scores[0, y // 2, x // 2].argmax()), int(picture.mask[y, x])
@@ -92,6 +93,22 @@ def test_the_segmenter_is_measured_as_a_plain_loop_over_pixels_measures_it(folde
     assert loaded.presentation.decoding == SegmentationDecoding(layout=Layout.NHWC)
     assert np.isinf(found.margin).all()
     assert len(loaded.calibration or ()) == 5
+
+
+def test_mean_iou_is_scikit_learns_of_all_pixels(folder: Path) -> None:
+    loaded = load(folder)
+    task = task_of(loaded)
+    model = LoadedModel(SEGMENTER.read_bytes(), DelegateName.XNNPACK)
+    (outputs,) = model.run(task.inputs(range(len(task))))
+    seen = outputs.argmax(axis=3).repeat(2, axis=1).repeat(2, axis=2).ravel()
+    true = np.stack([picture.mask for picture in PICTURES]).ravel()
+
+    scores = task.score([outputs], range(len(task)))
+
+    assert point_estimate(task, scores) == pytest.approx(
+        jaccard_score(true, seen, average="macro"), abs=1e-12
+    )
+    assert task.per_class(scores) == pytest.approx(jaccard_score(true, seen, average=None), abs=1e-12)
 
 
 @pytest.mark.parametrize("resize", [Resize.STRETCH, Resize.LETTERBOX])
@@ -163,7 +180,7 @@ def test_the_digest_follows_the_masks_and_not_their_palettes(folder: Path, tmp_p
     assert task_of(load(folder, evaluation=tmp_path / "other")).sha256 != first.sha256
     assert len(first.digests) == 30
     assert "mIoU of 4" in first.scoring
-    assert first.preparation == str(first.preprocessing)
+    assert first.preparation == str(first.samples.preprocessing)
 
 
 def faults_of(folder: Path) -> str:

@@ -112,7 +112,7 @@ def test_the_class_of_a_row_is_its_label(tmp_path: Path) -> None:
     assert found.presentation.postprocessing is not None
     assert not found.presentation.postprocessing.softmax
     assert found.presentation.preprocessing is None
-    assert "top-1 of 4" in found.task.scoring
+    assert "best class of 4" in found.task.scoring
     assert (found.task.metric, found.task.sha256) == (
         "accuracy",
         hashlib.sha256(path.read_bytes()).hexdigest(),
