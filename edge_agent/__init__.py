@@ -6,9 +6,12 @@ Importing this package loads nothing else: numpy comes with the first use of eit
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = (
+    False  # the name alone tells type checkers; importing ``typing`` is a fifth of a worker's way to main()
+)
 if TYPE_CHECKING:
+    from typing import Any
+
     from edge_agent.inference.async_client import connect_async
     from edge_agent.inference.client import connect
 

@@ -8,13 +8,17 @@ Does not promise an end: where others always want the processor, the work takes 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
-_Result = TypeVar("_Result")
+TYPE_CHECKING = (
+    False  # the name alone tells type checkers: this is imported before anything may be imported gently
+)
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    _Result = TypeVar("_Result")
 
 
 class NotYetError(Exception):
@@ -39,8 +43,7 @@ def run_gently(work: Callable[[], _Result], within_s: float | None = None) -> _R
 
     def run() -> None:
         try:
-            with contextlib.suppress(OSError):  # a sandbox may forbid it; then the work is done all the same
-                os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            _step_back()
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             errors.append(error)
@@ -53,3 +56,10 @@ def run_gently(work: Callable[[], _Result], within_s: float | None = None) -> _R
     if errors:
         raise errors[0]
     return results[0]
+
+
+def _step_back() -> None:
+    try:  # noqa: SIM105 - see above
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except OSError:  # a sandbox may forbid it: the work is done all the same
+        pass

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from contract.errors import RuntimeLoadError
 from edge_agent.inference import control
-from edge_agent.inference.worker import GENTLY
+from edge_agent.inference.worker import GENTLY, LAUNCH
 
 _OUTPUT_KEPT_BYTES = 8192
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
@@ -132,21 +132,26 @@ class WorkerProcess:
 
 
 def _spawn(theirs: socket.socket, start: control.Start, gentle_s: float) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "edge_agent.inference.worker",
-            *((f"{GENTLY}{gentle_s:g}",) if gentle_s else ()),
-            str(theirs.fileno()),
-            control.encode_control(start).decode(),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=(theirs.fileno(),),
-        env={**os.environ, **_ENVIRONMENT},
-    )
+    # A terminal's Ctrl-C and a service manager's stop reach every process of the agent. The main process decides: a
+    # worker starts and lives with both blocked.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        return subprocess.Popen(
+            [
+                sys.executable,
+                *LAUNCH,
+                *((f"{GENTLY}{gentle_s:g}",) if gentle_s else ()),
+                str(theirs.fileno()),
+                control.encode_control(start).decode(),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fileno(),),
+            env={**os.environ, **_ENVIRONMENT},
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _signal_name(number: int) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from pathlib import Path
+
+import pytest
 
 from edge_agent import connect
 from edge_agent.inference.pool import Crash, Pool, PoolLimits
@@ -67,6 +70,21 @@ def test_a_candidate_that_waits_too_long_for_the_processor_begins_again_without_
         with connect(run_dir).model("digits") as model:
             assert model.infer(images_of(3)[0]).version == "1.1.0"
         assert crashes == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_for_the_whole_agent_is_left_to_the_main_process(
+    pool: Pool, run_dir: Path, number: signal.Signals
+) -> None:
+    worker = serve(pool)
+
+    os.kill(worker.pid, number)
+
+    with connect(run_dir).model("digits") as model:
+        assert model.infer(images_of(3)[0]).label == "3"
+    assert is_running(worker.pid)
+    assert pool.active("digits") == worker
+    assert number not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 def _policies(pid: int) -> set[int]:
