@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -38,12 +38,12 @@ MAX_DEATHS = 3
 _FIRST_PAUSE_S = 0.002
 _LONGEST_PAUSE_S = 0.05
 
+
 What = npt.ArrayLike | Mapping[str, npt.ArrayLike]
 """What may be asked; see ``edge_agent.inference.client.Model.infer``."""
 
 
-@dataclass(frozen=True)
-class Inference:
+class Inference(msgspec.Struct, frozen=True):
     """An answer.
 
     Attributes:

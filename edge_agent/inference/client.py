@@ -39,7 +39,7 @@ from edge_agent.inference.asking import (
 )
 from edge_agent.inference.connection import Connection
 from edge_agent.inference.dialogue import WorkerGoneError
-from edge_agent.inference.feed import Feed, feed_of
+from edge_agent.inference.feed import Feed
 
 
 def connect(run_dir: str | Path | None = None) -> Agent:
@@ -182,13 +182,13 @@ class Model:
     def _prepare(self, connection: Connection, what: What, ends: float) -> tuple[Connection, Feed]:
         """A request as the worker takes it; what a worker of the past refuses, the active one may take."""
         try:
-            return connection, feed_of(what, connection.dialogue.welcome)
+            return connection, connection.dialogue.feed_of(what)
         except InputError:
             if connection.worker == worker_of(self._path):
                 raise
             self._disconnect()
             connection = self._connect(ends)
-            return connection, feed_of(what, connection.dialogue.welcome)
+            return connection, connection.dialogue.feed_of(what)
 
     def _connect(self, ends: float, least_s: float = 0.0) -> Connection:
         """Connect to the active worker, trying until a monotonic time, at least once and for ``least_s``."""

@@ -166,9 +166,9 @@ class Clients:
             self._send(client, refusal_of(error, request.sequence, is_draining=self._is_draining))
             return
         latency_s = time.perf_counter() - began
-        self._counts.count_answer(latency_s)
         frame = protocol.encode_result(request.sequence, latency_s, classes, is_draining=self._is_draining)
         self._send(client, frame)
+        self._counts.count_answer(latency_s)  # nobody waits for it
 
     def _infer(
         self, client: _Client, area: Area, request: protocol.Request

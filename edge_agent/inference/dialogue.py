@@ -7,6 +7,7 @@ not belong where it stands is an error, never an answer. Used by one task or thr
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +15,14 @@ import numpy.typing as npt
 from contract.errors import AgentUnavailableError, MessageError
 from edge_agent.inference import protocol
 from edge_agent.inference.area import Area, create_area
-from edge_agent.inference.feed import Feed
+from edge_agent.inference.feed import Feed, feed_of
+
+if TYPE_CHECKING:
+    from edge_agent.inference.asking import What
 
 _WORDS_MAX = (1 << 32) - 1
+_BRIEF_BYTES = 1 << 16
+"""Outputs of up to so many bytes are copied in a few microseconds."""
 
 
 class WorkerGoneError(AgentUnavailableError):
@@ -38,7 +44,6 @@ class Dialogue:
         welcome: What the worker serves.
         room_bytes: For an image; -1 until an area was offered and accepted.
         is_waiting: Whether a request is out and its answer is not in.
-        is_quick: Whether the last answer took so little time that it pays to stay awake for the next one.
     """
 
     def __init__(self, greeting: bytes | memoryview) -> None:
@@ -57,9 +62,22 @@ class Dialogue:
         self.welcome = welcome
         self.room_bytes = -1
         self.is_waiting = False
-        self.is_quick = False
         self._offered_bytes = -1
+        one = welcome.inputs[0] if len(welcome.inputs) == 1 else None
+        self._own_shape = one.shape if one else None
+        self._own_dtype = np.dtype(one.dtype.value) if one else None
         self._sequence = 0
+        self._last_result = b""
+
+    def feed_of(self, what: What) -> Feed:
+        """Decide how a request is sent.
+
+        Raises:
+            InputError: It is nothing that the model takes.
+        """
+        if type(what) is np.ndarray and what.shape == self._own_shape and what.dtype == self._own_dtype:
+            return Feed((what,), None, 0)  # what ``feed_of`` finds too, in a third of the time
+        return feed_of(what, self.welcome)
 
     def offer(self, image_bytes: int) -> tuple[bytes, int]:
         """Make memory for the tensors and an image of so many bytes; once per conversation.
@@ -89,6 +107,7 @@ class Dialogue:
         if refusal is not None:
             raise AgentUnavailableError(f"the worker refuses the shared memory: {refusal.message}")
         self._inputs = [self._area.tensor(place) for place in self.welcome.inputs]
+        self._is_brief = sum(place.size_bytes() for place in self.welcome.outputs) <= _BRIEF_BYTES
         self._outputs = {place.name: self._area.tensor(place) for place in self.welcome.outputs}
         self.room_bytes = self._offered_bytes
 
@@ -119,8 +138,12 @@ class Dialogue:
         if answer.sequence not in {self._sequence, 0}:
             raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
         self.is_waiting = False
-        self.is_quick = isinstance(answer, protocol.Result) and answer.latency_s < protocol.SPIN_S
+        self._last_result = bytes(frame) if isinstance(answer, protocol.Result) else b""
         return answer
+
+    def last_answer(self) -> protocol.Result | protocol.Failure | None:
+        """The last answer once more, to rehearse what will be done with the next; None where it is not worth it."""
+        return protocol.parse_answer(self._last_result) if self._last_result and self._is_brief else None
 
     def read_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Copies of the last answer's outputs."""

@@ -28,7 +28,6 @@ from edge_agent.inference.asking import (
 )
 from edge_agent.inference.async_connection import AsyncConnection, open_connection
 from edge_agent.inference.dialogue import WorkerGoneError
-from edge_agent.inference.feed import feed_of
 
 
 class Lane:
@@ -139,7 +138,7 @@ class Lane:
         connection = self._take_idle() or await self._connect(ends)
         is_good = True
         try:
-            feed = feed_of(what, connection.dialogue.welcome)
+            feed = connection.dialogue.feed_of(what)
             room_bytes = connection.dialogue.room_bytes
             if room_bytes < feed.image_bytes:
                 if room_bytes >= 0:

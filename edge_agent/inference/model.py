@@ -23,7 +23,7 @@ from contract.vision import fit_image, prepare_image
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.engine import UNPROVED, Engine
-from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
+from edge_agent.inference.postprocess import Dequantizer, best_classes, check_numbers, softmax
 from edge_agent.inference.preprocess import PixelQuantizer, Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import GoldenCases, golden_cases, judge
@@ -57,6 +57,7 @@ class LoadedModel:
         """
         manifest = slot.manifest
         self._slot = slot
+        self._threads = threads
         self.digest = slot.variant.artifact.sha256
         self.graph: Graph | CompiledGraph = _open(slot, runtime, threads, engine)
         self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
@@ -76,6 +77,12 @@ class LoadedModel:
         ]
         if self._takes_pixels and recipe is not None:
             self._quantizers[0] = PixelQuantizer(first.name, recipe)
+        self._dequantizers = [
+            Dequantizer(border.scale, border.zero_point, border.dtype, _size(border))
+            if border.scale
+            else None
+            for border in self._outputs
+        ]
         self._labels = [label.encode() for label in manifest.labels]
         self._decoder = self._plan_decoding()
         self.welcome = self._describe()
@@ -112,6 +119,7 @@ class LoadedModel:
             outputs=outputs,
             takes_images=manifest.preprocessing is not None and len(inputs) == 1,
             tensor_bytes=total,
+            threads=self._threads,
             slot_dir=str(self._slot.folder),
         )
 
@@ -166,8 +174,10 @@ class LoadedModel:
             self._slot.manifest.decoding,
             self._output_names,
             [
-                _real(raw[place], border)
-                for place, border in zip(self._read_order, self._outputs, strict=True)
+                raw[place].astype(np.float32, copy=False)
+                if dequantizer is None
+                else dequantizer.real(raw[place])
+                for place, dequantizer in zip(self._read_order, self._dequantizers, strict=True)
             ],
         )
         for values, border in zip(real, self._outputs, strict=True):
@@ -274,12 +284,6 @@ def _open(slot: Slot, runtime: Runtime, threads: int, engine: Engine) -> Graph |
         if graph is not None:
             return graph
     return Graph(runtime, path, variant, threads, engine)
-
-
-def _real(raw: npt.NDArray[Any], border: Border) -> npt.NDArray[np.float32]:
-    if border.scale:
-        return dequantize(raw, border.scale, border.zero_point)
-    return raw.astype(np.float32, copy=False)
 
 
 def _size(border: Border) -> int:

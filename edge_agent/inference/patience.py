@@ -23,10 +23,11 @@ class Patience:
 
     Args:
         cores: That this process may run on.
+        threads: That the other side works with.
     """
 
-    def __init__(self, cores: int) -> None:
-        self._may_ever = may_spin(cores)
+    def __init__(self, cores: int, threads: int = 1) -> None:
+        self._may_ever = may_spin(cores, threads)
         self._in_vain = 0
         self._rests = 0
 

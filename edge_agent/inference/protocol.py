@@ -76,6 +76,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
         outputs: What the worker writes, always float32 real values.
         takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
         tensor_bytes: Where an image starts, and the least size of an area.
+        threads: How many work on a request.
         slot_dir: Folder with the model's manifest on this device; empty for what is no model.
         answered: Requests that this worker has answered until now, errors included.
     """
@@ -88,6 +89,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[AreaTensor, ...]
     takes_images: bool
     tensor_bytes: int
+    threads: int = 1
     slot_dir: str = ""
     answered: int = 0
 
@@ -128,9 +130,9 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     is_draining: bool = False
 
 
-def may_spin(cores: int) -> bool:
-    """Whether staying awake helps: not where the other side could not run meanwhile."""
-    return cores > 1
+def may_spin(cores: int, threads: int = 1) -> bool:
+    """Whether staying awake helps: not where the other side could not run on all its threads meanwhile."""
+    return cores > threads
 
 
 def socket_name(model: str) -> str:
@@ -286,7 +288,7 @@ def parse_answer(frame: bytes | memoryview) -> Result | Failure:
     Raises:
         MessageError: It is neither a Result nor a Failure.
     """
-    if frame[:1] == bytes((_FAILURE,)):
+    if frame and frame[0] == _FAILURE:
         return _parse_failure(frame)
     try:
         kind, is_draining, count, sequence, latency_s = _ANSWER.unpack_from(frame)

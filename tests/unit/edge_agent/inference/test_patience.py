@@ -56,3 +56,8 @@ def test_one_word_that_comes_in_time_begins_anew() -> None:
     patience.note(has_come=False)
 
     assert _sleeps(patience) == 0
+
+
+def test_beside_a_worker_that_uses_every_core_nobody_stays_awake() -> None:
+    assert not Patience(4, threads=4).try_awake()
+    assert Patience(4, threads=3).try_awake()

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from contract.errors import InferenceError
-from edge_agent.inference.postprocess import best_classes, check_numbers, dequantize, softmax
+from edge_agent.inference.postprocess import (
+    Dequantizer,
+    best_classes,
+    check_numbers,
+    dequantize,
+    softmax,
+)
 
 
 def test_stored_values_become_real_ones() -> None:
@@ -42,3 +48,51 @@ def test_the_best_classes_in_order_and_the_lower_index_first_among_equals() -> N
 
 def test_more_classes_than_there_are_gives_all() -> None:
     assert len(best_classes(np.array([0.25, 0.5], np.float32), 9)) == 2
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("zero_point", [0, 3])
+def test_values_that_are_looked_up_are_those_that_are_computed(
+    dtype: type[np.generic], zero_point: int
+) -> None:
+    stored = np.arange(256, dtype=np.uint8).view(dtype).reshape(2, 128)
+
+    real = Dequantizer(0.0235, zero_point, stored.dtype, stored.size).real(stored)
+
+    assert real.dtype == np.float32
+    assert np.array_equal(real, dequantize(stored, 0.0235, zero_point))
+
+
+@pytest.mark.parametrize(("dtype", "size"), [(np.int8, 5000), (np.int16, 7)])
+def test_many_values_and_wide_ones_are_computed(dtype: type[np.generic], size: int) -> None:
+    stored = np.arange(size).astype(dtype)
+
+    real = Dequantizer(0.5, 1, stored.dtype, size).real(stored)
+
+    assert np.array_equal(real, dequantize(stored, 0.5, 1))
+
+
+def test_few_and_many_best_classes_begin_alike() -> None:
+    scores = np.random.default_rng(1).integers(0, 40, 1000).astype(np.float32)
+
+    assert best_classes(scores, 8) == best_classes(scores, 100)[:8]
+
+
+def test_finding_the_best_leaves_the_scores_as_they_are() -> None:
+    scores = np.array([0.25, 0.5], np.float32)
+
+    best_classes(scores, 2)
+
+    assert scores.tolist() == [0.25, 0.5]
+
+
+def test_minus_infinity_has_its_place_among_the_best() -> None:
+    scores = np.array([-np.inf, 1.0, -np.inf], np.float32)
+
+    assert best_classes(scores, 3) == [(1, 1.0), (0, -np.inf), (2, -np.inf)]
+
+
+def test_what_is_no_number_comes_last() -> None:
+    found = best_classes(np.array([np.nan, 1.0, 2.0], np.float32), 2)
+
+    assert found == [(2, 2.0), (1, 1.0)]

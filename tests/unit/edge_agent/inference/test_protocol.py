@@ -194,3 +194,8 @@ def test_an_image_longer_than_resizing_can_bear_is_refused() -> None:
 def test_on_one_core_nobody_stays_awake() -> None:
     assert not protocol.may_spin(1)
     assert protocol.may_spin(2)
+
+
+def test_where_the_worker_uses_every_core_nobody_stays_awake() -> None:
+    assert not protocol.may_spin(4, 4)
+    assert protocol.may_spin(4, 3)
