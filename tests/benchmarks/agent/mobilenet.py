@@ -57,8 +57,8 @@ print("answered", flush=True)
 def rows() -> list[Row]:
     """Measure everything."""
     with short_folder() as run_dir, tempfile.TemporaryDirectory() as folder, a_pool(run_dir) as (pool, _):
-        ready = _slot(Path(folder) / "ready", DType.INT8)
-        real = _slot(Path(folder) / "real", DType.FLOAT32)
+        ready = mobilenet_slot(Path(folder) / "ready", DType.INT8)
+        real = mobilenet_slot(Path(folder) / "real", DType.FLOAT32)
         bare, stored = _bare(model_path_in(ready))
         found = [_latency(pool, run_dir, ready, bare, stored, 1.05)]
         pixels = ((stored.astype(np.float32)) / 127.5).astype(np.float32)
@@ -67,7 +67,8 @@ def rows() -> list[Row]:
     return found
 
 
-def _slot(folder: Path, dtype: DType) -> Path:
+def mobilenet_slot(folder: Path, dtype: DType, model: str = "digits") -> Path:
+    """A slot whose model is asked with tensors of a type."""
     arrays = {
         "input.t0": np.zeros((1, *_SHAPE[1:]), np.dtype(dtype.value)),
         f"expected.{VARIANT}.out": np.zeros((1, CLASSES), np.float32),
@@ -80,6 +81,7 @@ def _slot(folder: Path, dtype: DType) -> Path:
     return a_slot(
         folder,
         content=content,
+        model=model,
         golden=npz_of(arrays),
         inputs=inputs,
         outputs=outputs,

@@ -3,7 +3,7 @@
 All sides run in alternating blocks of 50 in the same run: interleaving single requests would measure the caches. The
 model of 224 x 224 x 3 is an average pool, since a model's own work is the same on either side; it is asked with
 float32 (602,112 bytes) and with int8 (150,528 bytes). A model that works for milliseconds between two requests leaves
-the caches cold, which these rows do not show: docs/adr/0031 has figures of one.
+the caches cold, which a pool does not show: that is what MobileNetV2 stands for (``tests/support/mobilenet.py``).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contract.tensor import DType, TensorSpec
 from edge_agent import connect, connect_async
 from edge_agent.inference.pool import Pool, WorkerSpec
 from edge_agent.inference.runtime import find_runtime
+from tests.benchmarks.agent.mobilenet import mobilenet_slot
 from tests.benchmarks.harness import Row, at_most, versions_of
 from tests.support.gateway import RunningGateway, a_gateway
 from tests.support.inference_models import an_average_pool
@@ -54,6 +55,7 @@ def rows() -> list[Row]:
         slots = {name: _deploy(pool, Path(folder) / name, name) for name in ("float32", "int8")}
         with a_gateway(run_dir) as gateway:
             found = [_digits_row(gateway), *(_large_row(gateway, name, slot) for name, slot in slots.items())]
+            found.append(_mobilenet_row(pool, Path(folder) / "mobilenet", gateway))
             found.append(_memory_row(gateway))
         return [*found, *asyncio.run(_sdk_rows(run_dir))]
 
@@ -88,10 +90,12 @@ def _bare(slot: Path, tensor: npt.NDArray[Any]) -> Ask:
     return infer
 
 
-def _over_http(gateway: RunningGateway, model: str, tensor: npt.NDArray[Any], datatype: str) -> Ask:
+def _over_http(
+    gateway: RunningGateway, model: str, tensor: npt.NDArray[Any], datatype: str, name: str = "image"
+) -> Ask:
     """A binary request on a connection that stays open, sent without copying, and its answer as an array."""
     client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-    given = {"name": "image", "shape": tensor.shape, "datatype": datatype}
+    given = {"name": name, "shape": tensor.shape, "datatype": datatype}
     content = {
         "inputs": [given | {"parameters": {"binary_data_size": tensor.nbytes}}],
         "parameters": {"binary_data_output": True},
@@ -122,6 +126,14 @@ def _large_row(gateway: RunningGateway, dtype: str, slot: Path) -> Row:
     tensor = np.ones((1, SIDE, SIDE, 3), dtype)
     ask = _over_http(gateway, f"pool-{dtype}", tensor, {"float32": "FP32", "int8": "INT8"}[dtype])
     return _http_row(f"224 x 224 x 3 {dtype}", ask, _bare(slot, tensor))
+
+
+def _mobilenet_row(pool: Pool, folder: Path, gateway: RunningGateway) -> Row:
+    slot = mobilenet_slot(folder, DType.INT8, model="mobilenet")
+    pool.activate(pool.start_candidate(WorkerSpec("mobilenet", "1.0.0", slot, 1), START_S))
+    tensor = np.random.default_rng(3).integers(-128, 128, (1, SIDE, SIDE, 3)).astype(np.int8)
+    ask = _over_http(gateway, "mobilenet", tensor, "INT8", name="t0")
+    return _http_row("MobileNetV2 224 int8", ask, _bare(slot, tensor))
 
 
 def _http_row(what: str, ask: Ask, bare: Ask) -> Row:
