@@ -95,6 +95,7 @@ class ReportedModel(Message, frozen=True, kw_only=True):
         variant: Active variant; empty when none.
         digest: sha256 of the active model file; empty when none.
         delegate: Of the active worker; None when none runs.
+        threads: Of its interpreter; 0 when none runs, or the agent does not say.
         deployment: The last deployment this device knows; empty when none.
         state: Its state; None when there is none.
         reason: Its reason, when failed.
@@ -105,6 +106,7 @@ class ReportedModel(Message, frozen=True, kw_only=True):
     variant: MaybeModelStr = ""
     digest: MaybeDigestStr = ""
     delegate: DelegateReport | None = None
+    threads: Count = 0
     deployment: MaybeOpaqueStr = ""
     state: State | None = None
     reason: Reason | None = None

@@ -59,6 +59,7 @@ from edge_agent.telemetry.health import Health, describe_crash
 from edge_agent.telemetry.outbox import Outbox
 from edge_agent.telemetry.shipment import Shipment
 from edge_agent.telemetry.windows import IdleMerger
+from edge_agent.thread_tuning import ThreadTuning
 from edge_agent.update.actions import Actions
 from edge_agent.update.doors import Origin
 from edge_agent.update.fetcher import FetchProcess
@@ -190,7 +191,7 @@ class Agent:
         state_dir = config.device.state_dir
         crew = Crew(
             self._pool,
-            profile.threads,
+            ThreadTuning(config.workers, profile.threads, state_dir, self._board.facts),
             config.update.start_timeout_s,
             config.update.self_test_timeout_s,
             self._board.engine,

@@ -73,6 +73,10 @@ class BoardEngine:
         assert self._survey is not None  # noqa: S101 - the agent looks before anything else starts
         return self._survey
 
+    def facts(self) -> Facts:
+        """The board as it was found."""
+        return self._looked().facts
+
     def news(self) -> list[str]:
         """Delegates that were wanted and are lost, in words; only what was not known at the last start."""
         survey = self._looked()

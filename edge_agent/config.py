@@ -22,6 +22,7 @@ from edge_agent.gateway.settings import GatewaySettings, gateway_faults
 from edge_agent.heat.settings import HeatSettings, heat_faults
 from edge_agent.inference.admission import Swap
 from edge_agent.inference.sources.settings import Source, source_faults, unknown_sink_keys
+from edge_agent.inference.threads import WorkerSettings
 from edge_agent.loopback import is_loopback
 from edge_agent.pipelines.settings import (
     CombinedSettings,
@@ -132,6 +133,7 @@ class AgentConfig(Section, frozen=True, kw_only=True):
     mqtt: MqttSection = MqttSection()
     update: UpdateSection = UpdateSection()
     telemetry: TelemetrySection = TelemetrySection()
+    workers: WorkerSettings = WorkerSettings()
     gateway: GatewaySettings = GatewaySettings()
     heat: HeatSettings = HeatSettings()
     sources: Annotated[tuple[Source, ...], msgspec.Meta(max_length=16)] = ()
@@ -203,6 +205,7 @@ def sections() -> dict[str, type[msgspec.Struct]]:
         "mqtt": MqttSection,
         "update": UpdateSection,
         "telemetry": TelemetrySection,
+        "workers": WorkerSettings,
         "gateway": GatewaySettings,
         "heat": HeatSettings,
         "sources": Source,

@@ -1,7 +1,7 @@
 """The pool of workers as the update part wants it: this board's engine, threads and time-outs filled in.
 
-Guarantees: a model that can run without a delegate does not fail because of it: when a worker dies or hangs while it
-loads, it is tried once more without. Keeps the pool's errors as they are.
+Guarantees: a model that can run without a delegate does not fail because of it, nor because its threads are measured:
+when a worker dies or hangs while it loads, it is tried once more without. Keeps the pool's errors as they are.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from edge_agent.inference.engine import Engine
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.room import held_bytes, mib, room_bytes
 from edge_agent.inference.slot import load_slot
-from edge_agent.inference.workers import WorkerHandle, WorkerSpec
+from edge_agent.inference.workers import WorkerHandle
+from edge_agent.thread_tuning import ThreadTuning
 
 logger = logging.getLogger(__name__)
 _END_S = 10.0
@@ -32,7 +33,7 @@ class Crew:
 
     Attributes:
         pool: Starts and ends the workers.
-        threads: Threads of each interpreter.
+        threads: Decides how many each interpreter gets.
         start_timeout_s: Longest time until a worker is ready, seconds.
         self_test_timeout_s: Longest time of a self-test, seconds.
         engine: The runtime and delegates of this board; RuntimeLoadError when there is no runtime.
@@ -41,7 +42,7 @@ class Crew:
     """
 
     pool: Pool
-    threads: int
+    threads: ThreadTuning
     start_timeout_s: float
     self_test_timeout_s: float
     engine: Callable[[], Engine]
@@ -51,17 +52,19 @@ class Crew:
     def start(self, model: str, version: str, slot_dir: Path) -> WorkerHandle:
         """See ``Workers``."""
         engine = self.engine()
-        spec = WorkerSpec(
-            model=model, version=version, slot_dir=slot_dir, threads=self.threads, engine=engine
+        spec = self.threads.spec(
+            model, version, slot_dir, engine=engine, start_timeout_s=self.start_timeout_s
         )
         try:
-            return self.pool.start_candidate(spec, self.start_timeout_s)
+            worker = self.pool.start_candidate(spec, self.start_timeout_s)
         except RuntimeLoadError as error:
-            if not engine.externals:
+            if not engine.externals and spec.tuning is None:
                 raise
-            logger.warning("%s is tried without delegates: %s", spec, error.summary())
-            careful = dataclasses.replace(spec, engine=engine.without_externals(error.summary()))
+            logger.warning("%s is tried without delegates and measuring: %s", spec, error.summary())
+            careful = dataclasses.replace(spec, engine=engine.without_externals(error.summary()), tuning=None)
             return self.pool.start_candidate(careful, self.start_timeout_s)
+        self.threads.learn(worker, engine)
+        return worker
 
     def admit(self, model: str, version: str, slot_dir: Path) -> None:
         """See ``Workers``."""

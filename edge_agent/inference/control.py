@@ -20,6 +20,7 @@ from contract.delegation import DelegateReport
 from contract.errors import LitefleetError, MessageError, RuntimeLoadError, error_of_code
 from contract.histogram import LatencyHistogram
 from edge_agent.inference.engine import UNPROVED, Engine
+from edge_agent.inference.threads import Tuning
 
 RECORD_MAX_BYTES = 1 << 16
 MAX_FAULTS = 20
@@ -33,9 +34,10 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         model: Model name.
         version: Version.
         slot_dir: Folder with ``manifest.json``, ``variant`` and ``artifacts/<sha256>``.
-        threads: Threads of the interpreter.
+        threads: Threads of the interpreter, unless another number measures better.
         socket_path: Where applications reach it.
         engine: The runtime and delegates it may use.
+        tuning: What to measure before it is ready; None for nothing.
     """
 
     model: str
@@ -44,6 +46,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     threads: int
     socket_path: str
     engine: Engine = UNPROVED
+    tuning: Tuning | None = None
 
 
 class SelfTest(msgspec.Struct, frozen=True, tag="self-test"):
@@ -94,6 +97,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
         runtime: Distribution that runs it.
         runtime_version: Its version; empty when it does not say.
         delegate: Asked for and got.
+        threads: Of its interpreter.
+        run_seconds: Number of threads to the time of one run, as it was measured; None when nothing was to be.
     """
 
     variant: str
@@ -101,6 +106,8 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True, tag="ready"):
     runtime: str
     runtime_version: str
     delegate: DelegateReport
+    threads: int
+    run_seconds: dict[int, float] | None = None
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):

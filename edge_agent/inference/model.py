@@ -7,6 +7,7 @@ Owned by one thread.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from contract.decoding import Decoder, settle
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
 from contract.identifiers import nearest
 from contract.pixels import takes_pixels
+from contract.profile import CPU_DELEGATES
 from contract.tensor import DType, TensorSpec
 from contract.vision import fit_image, prepare_image
 from edge_agent.inference import protocol
@@ -31,6 +33,9 @@ from edge_agent.inference.slot import Slot
 from edge_agent.inference.weight_cache import is_worth
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from contract.manifest import Variant
     from edge_agent.inference.compiled import CompiledGraph
 
 WARM_UP_RUNS = 3
@@ -42,6 +47,8 @@ class LoadedModel:
 
     Attributes:
         graph: On the runtime.
+        threads: Of its interpreter.
+        run_seconds: Number of threads to the time of one run, as it was measured; None when nothing was to be.
         digest: sha256 of the model file.
         welcome: What applications are told.
     """
@@ -59,7 +66,10 @@ class LoadedModel:
         self._slot = slot
         self._threads = threads
         self.digest = slot.variant.artifact.sha256
-        self.graph: Graph | CompiledGraph = _open(slot, runtime, threads, engine)
+        self.threads = threads
+        self.run_seconds: dict[int, float] | None = None
+        self._load = functools.partial(_open, slot.variant, slot.model_path(), runtime, engine)
+        self.graph: Graph | CompiledGraph = self._load(threads)
         self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
         self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
         self._output_names = [border.name for border in self._outputs]
@@ -88,7 +98,7 @@ class LoadedModel:
         self.welcome = self._describe()
         protocol.check_welcome(self.welcome)
         self._check_answer_size()
-        self._warm_up()
+        self.warm_up()
 
     def _plan_decoding(self) -> Decoder | None:
         manifest = self._slot.manifest
@@ -135,7 +145,27 @@ class LoadedModel:
                 remedy="pack the model with a smaller top_k or shorter labels",
             )
 
-    def _warm_up(self) -> None:
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether a delegate in a library of its own runs it."""
+        return self.graph.delegate.actual not in {name.value for name in CPU_DELEGATES}
+
+    def use_threads(self, threads: int) -> None:
+        """Load it again with so many threads; cold.
+
+        Raises:
+            RuntimeLoadError: The runtime refuses it.
+        """
+        del self.graph  # memory holds one of them
+        self.graph = self._load(threads)
+        self.threads = threads
+
+    def warm_up(self) -> None:
+        """Run until it is as fast as it gets.
+
+        Raises:
+            RuntimeLoadError: It does not run.
+        """
         zeros = [np.zeros(border.shape, border.dtype) for border in self.graph.inputs]
         try:
             for _ in range(WARM_UP_RUNS):
@@ -231,14 +261,8 @@ class LoadedModel:
         began = time.perf_counter()
         cases = self._golden_cases()
         tolerance = self._slot.golden.tolerance[self._slot.variant.name]
-        answers: list[list[npt.NDArray[np.float32]]] = []
-        samples = self._inputs_of(cases)
-        for sample in range(cases.samples):
-            inputs = samples[sample]
-            try:
-                answers.append(self.infer(inputs))
-            except (InferenceError, InputError) as error:
-                raise SelfTestError(f"golden sample {sample} could not be run: {error}") from error
+        samples = enumerate(self._inputs_of(cases))
+        answers = [self._infer_golden(sample, inputs) for sample, inputs in samples]
         actual = {
             border.name: np.stack([answer[place] for answer in answers])
             for place, border in enumerate(self._outputs)
@@ -251,6 +275,12 @@ class LoadedModel:
             top1_agreement=verdict.top1_agreement,
             duration_s=time.perf_counter() - began,
         )
+
+    def _infer_golden(self, sample: int, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
+        try:
+            return self.infer(inputs)
+        except (InferenceError, InputError) as error:
+            raise SelfTestError(f"golden sample {sample} could not be run: {error}") from error
 
     def golden_inputs(self) -> list[list[npt.NDArray[Any]]]:
         """Of every golden sample, what ``infer`` takes; raises as ``self_test`` does."""
@@ -273,8 +303,9 @@ class LoadedModel:
         )
 
 
-def _open(slot: Slot, runtime: Runtime, threads: int, engine: Engine) -> Graph | CompiledGraph:
-    variant, path = slot.variant, slot.model_path()
+def _open(
+    variant: Variant, path: Path, runtime: Runtime, engine: Engine, threads: int
+) -> Graph | CompiledGraph:
     if is_worth(variant.artifact.size_bytes, variant.delegate, runtime.name, engine):
         from edge_agent.inference.cached_weights import (
             open_cached,  # nothing of it is needed by a small model

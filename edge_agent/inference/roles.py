@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import queue
 from dataclasses import dataclass, field
@@ -56,13 +57,14 @@ class Worker:
         """Take over what a worker says of itself."""
         self.handle = WorkerHandle(
             key=self.key,
-            spec=self.spec,
+            spec=dataclasses.replace(self.spec, threads=ready.threads, tuning=None),
             variant=ready.variant,
             digest=ready.digest,
             delegate=ready.delegate,
             runtime=ready.runtime,
             runtime_version=ready.runtime_version,
             pid=self.process.pid,
+            run_seconds=ready.run_seconds,
         )
         return self.handle
 

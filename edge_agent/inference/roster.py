@@ -85,6 +85,7 @@ class Roster:
                     threads=spec.threads,
                     socket_path=str(path),
                     engine=spec.engine,
+                    tuning=spec.tuning,
                 ),
                 gentle_s=0.0 if self._is_idle() else gentle_s,
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from contract.delegation import DelegateReport
 from contract.histogram import LatencyHistogram
 from edge_agent.inference.engine import UNPROVED, Engine
+from edge_agent.inference.threads import Tuning
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class WorkerSpec:
         model: Model name.
         version: Version.
         slot_dir: Folder with ``manifest.json``, ``variant`` and ``artifacts/<sha256>``.
-        threads: Threads of its interpreter.
+        threads: Threads of its interpreter, unless another number measures better.
         engine: The runtime and delegates it may use.
+        tuning: What it is to measure before it is ready; None for nothing.
     """
 
     model: str
@@ -33,6 +35,7 @@ class WorkerSpec:
     slot_dir: Path
     threads: int
     engine: Engine = UNPROVED
+    tuning: Tuning | None = None
 
     def __str__(self) -> str:
         return f"{self.model} {self.version}"
@@ -44,13 +47,14 @@ class WorkerHandle:
 
     Attributes:
         key: Unique in this pool.
-        spec: What it serves.
+        spec: What it serves, with the number of threads that it runs and nothing left to measure.
         variant: Variant it runs.
         digest: sha256 of its model file.
         delegate: Asked for and got.
         runtime: Distribution that runs it.
         runtime_version: Its version.
         pid: Process id.
+        run_seconds: Number of threads to the time of one run, as it was measured; None when nothing was to be.
     """
 
     key: int
@@ -61,6 +65,7 @@ class WorkerHandle:
     runtime: str
     runtime_version: str
     pid: int
+    run_seconds: dict[int, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def report_model(record: Record | None, running: SlotContent, worker: WorkerHand
         variant=worker.variant if worker is not None and is_same else running.variant,
         digest=worker.digest if worker is not None and is_same else running.digest,
         delegate=worker.delegate if worker is not None else None,
+        threads=worker.spec.threads if worker is not None else 0,
         deployment=record.deployment if record else "",
         state=record.state if record else None,
         reason=record.reason if record and record.state is State.FAILED else None,

@@ -57,7 +57,10 @@ class AddedDevice(BaseModel):
 
 
 class ModelView(BaseModel):
-    """One model on a device: ``desired`` is the version it is to have, the rest is what it reports."""
+    """One model on a device: ``desired`` is the version it is to have, the rest is what it reports.
+
+    ``threads`` are those of its interpreter; null when no worker runs, or the agent does not say.
+    """
 
     desired: str | None
     version: str | None
@@ -68,6 +71,7 @@ class ModelView(BaseModel):
     reason: str | None
     detail: str
     delegate: DelegateView | None
+    threads: int | None
 
 
 class HeatView(BaseModel):
@@ -183,6 +187,7 @@ def _model(wanted: DesiredModel | None, held: ReportedModel | None) -> ModelView
         reason=None if held.reason is None else held.reason.value,
         detail=held.detail,
         delegate=delegate_view(held.delegate),
+        threads=held.threads or None,
     )
 
 

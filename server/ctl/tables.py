@@ -19,7 +19,7 @@ def devices_table(devices: Iterable[Any]) -> Table:
     """Every device with a line per model."""
     table = _table(
         *("device", "profile", "connection", "heat"),
-        *("model", "desired", "runs", "variant", "delegate", "state"),
+        *("model", "desired", "runs", "variant", "delegate", "threads", "state"),
     )
     for device in devices:
         connection = "online" if device["online"] else "offline"
@@ -126,7 +126,7 @@ def _bench_note(row: Any) -> str:
 
 def _model_cells(model: Any) -> list[str]:
     if model is None:
-        return [""] * 5
+        return [""] * 6
     delegate = model["delegate"]
     state = model["state"] or ""
     return [
@@ -134,6 +134,7 @@ def _model_cells(model: Any) -> list[str]:
         model["version"] or "",
         model["variant"] or "",
         "" if delegate is None else delegate["actual"],
+        str(model["threads"] or ""),
         f"{state} ({model['reason']})" if model["reason"] else state,
     ]
 

@@ -23,7 +23,10 @@ from PIL import Image
 
 from contract.manifest import Artifact, Manifest, Variant, parse_manifest, serialize_manifest
 from contract.profile import DelegateName, Precision
+from edge_agent.inference.board import Facts
 from edge_agent.inference.pool import Crash, Pool, PoolLimits, WorkerHandle, WorkerSpec
+from edge_agent.inference.threads import WorkerSettings
+from edge_agent.thread_tuning import ThreadTuning
 
 ROOT = Path(__file__).parents[2]
 SLOTS = ROOT / "tests" / "data" / "slots"
@@ -256,3 +259,8 @@ def hammers(run_dir: Path, pauses_s: Sequence[float]) -> Iterator[Callable[[], l
         finally:
             for process in running:
                 process.kill()
+
+
+def fixed_threads(count: int = 1) -> ThreadTuning:
+    """Threads that are settled, so that nothing is measured and nothing written."""
+    return ThreadTuning(WorkerSettings(threads=count), count, Path("/nowhere"), Facts)

@@ -7,6 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from contract.deployment import Reason, State
@@ -74,6 +75,9 @@ def test_two_versions_are_deployed_and_no_request_fails_or_is_forgotten(device: 
     assert (model.variant, model.deployment) == ("static-int8", "d2")
     assert model.delegate is not None
     assert (model.delegate.actual, model.delegate.nodes_delegated > 0) == ("xnnpack", True)
+    assert model.threads in {1, 2}
+    tuned = msgspec.json.decode((device.state_dir / "threads.json").read_bytes())["entries"]
+    assert (tuned[-1]["digest"], tuned[-1]["threads"]) == (model.digest, model.threads)
     assert device.server.states("d2") == [
         State.ASSIGNED,
         State.FETCHING,

@@ -12,13 +12,21 @@ from edge_agent.crew import Crew
 from edge_agent.inference.admission import RESERVE_BYTES, WORKER_BYTES, Swap
 from edge_agent.inference.engine import UNPROVED
 from edge_agent.inference.pool import Pool
-from tests.support.inference_slots import START_S, images_of, is_running, manifest_of, serve, slot_of
+from tests.support.inference_slots import (
+    START_S,
+    fixed_threads,
+    images_of,
+    is_running,
+    manifest_of,
+    serve,
+    slot_of,
+)
 
 NEED = manifest_of("1.1.0").variants[0].peak_memory_bytes + WORKER_BYTES + RESERVE_BYTES
 
 
 def a_crew(pool: Pool, swap: Swap, room: int) -> Crew:
-    return Crew(pool, 1, START_S, START_S, lambda: UNPROVED, swap, lambda: room)
+    return Crew(pool, fixed_threads(), START_S, START_S, lambda: UNPROVED, swap, lambda: room)
 
 
 def test_a_candidate_that_does_not_fit_is_refused_and_the_active_one_answers_on(

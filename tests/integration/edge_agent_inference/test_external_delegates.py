@@ -28,6 +28,7 @@ from tests.support.inference_slots import (
     a_pool,
     a_slot,
     artifact_of,
+    fixed_threads,
     model_bytes,
     npz_of,
     short_folder,
@@ -55,7 +56,7 @@ def pool(crashes: list[Crash]) -> Iterator[Pool]:
 
 
 def start(pool: Pool, engine: Engine, slot: Path | None = None) -> WorkerHandle:
-    crew = Crew(pool, 1, START_S, START_S, lambda: engine)
+    crew = Crew(pool, fixed_threads(), START_S, START_S, lambda: engine)
     return crew.start("digits", "1.0.0", slot or slot_of("1.0.0"))
 
 
@@ -241,7 +242,7 @@ def test_a_delegate_that_answers_wrongly_is_caught_by_the_self_test(pool: Pool, 
 
 def test_only_a_delegate_that_may_come_back_is_worth_another_try(pool: Pool) -> None:
     refused = start(pool, an_engine(a_delegate("REFUSES")))
-    crew = Crew(pool, 1, START_S, START_S, lambda: an_engine(a_delegate("REFUSES")))
+    crew = Crew(pool, fixed_threads(), START_S, START_S, lambda: an_engine(a_delegate("REFUSES")))
     assert crew.may_regain(refused)
     assert not crew.may_regain(start(pool, an_engine(a_delegate("CRASHES"))))
     assert not crew.may_regain(start(pool, an_engine()))

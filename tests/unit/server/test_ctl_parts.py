@@ -142,6 +142,7 @@ def test_a_device_with_two_models_has_two_lines() -> None:
         "version": None,
         "variant": None,
         "delegate": {"actual": "xnnpack"},
+        "threads": 2,
         "state": "failed",
         "reason": "trial",
     }
@@ -153,8 +154,8 @@ def test_a_device_with_two_models_has_two_lines() -> None:
         "models": {"a": model, "b": model},
     }
     first, second = shown(tables.devices_table([device]))[1:]
-    assert first.split() == ["pi", "p", "online", "a", "1.0.0", "xnnpack", "failed", "(trial)"]
-    assert second.split() == ["b", "1.0.0", "xnnpack", "failed", "(trial)"]
+    assert first.split() == ["pi", "p", "online", "a", "1.0.0", "xnnpack", "2", "failed", "(trial)"]
+    assert second.split() == ["b", "1.0.0", "xnnpack", "2", "failed", "(trial)"]
 
 
 def test_a_device_that_holds_back_says_why() -> None:

@@ -6,14 +6,24 @@ from contract.errors import DigestError, MessageError, RuntimeLoadError, SelfTes
 from contract.histogram import LatencyHistogram
 from contract.messages import DelegateReport
 from edge_agent.inference import control
+from edge_agent.inference.threads import Tuning
 
-START = control.Start(model="digits", version="1.0.0", slot_dir="/s", threads=2, socket_path="/r/w/a.sock")
+START = control.Start(
+    model="digits",
+    version="1.0.0",
+    slot_dir="/s",
+    threads=2,
+    socket_path="/r/w/a.sock",
+    tuning=Tuning(choices=(1, 2), seconds=0.5),
+)
 READY = control.Ready(
     variant="static-int8",
     digest="0" * 64,
     runtime="ai-edge-litert",
     runtime_version="2.3.0",
     delegate=DelegateReport(requested="xnnpack", actual="none"),
+    threads=2,
+    run_seconds={1: 0.2, 2: 0.1},
 )
 WINDOW = control.Window(
     duration_s=1.5,
