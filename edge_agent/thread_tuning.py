@@ -61,6 +61,7 @@ class ThreadTuning:
         folder: The state folder.
         facts: The board, once it was looked at.
         cap: Most threads while the board is hot; 0 for none.
+        most_s: Longest time that a worker may measure, seconds.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class ThreadTuning:
         folder: Path,
         facts: Callable[[], Facts],
         cap: Callable[[], int] = lambda: 0,
+        *,
+        most_s: float = _TUNING_S,
     ) -> None:
         self._settings = settings
         self._budget = budget
         self._path = folder / THREADS_FILE
         self._facts = facts
         self._cap = cap
+        self._most_s = most_s
 
     def spec(
         self, model: str, version: str, slot_dir: Path, *, engine: Engine, start_timeout_s: float
@@ -97,7 +101,7 @@ class ThreadTuning:
             self._settings, budget=self._budget, processors=processors, known=known, cap=self._cap()
         )
         before = next((entry.threads for entry in reversed(entries) if entry.model == model), 0)
-        seconds = min(_TUNING_S, start_timeout_s * _OF_THE_START)
+        seconds = min(self._most_s, start_timeout_s * _OF_THE_START)
         tuning = Tuning(choices=allotment.choices, seconds=seconds, before=before)
         return WorkerSpec(
             model=model,

@@ -27,7 +27,7 @@ FACTS = Facts(runtimes=(InstalledRuntime(name="ai-edge-litert", version="2.3.0")
 
 
 def a_crew(pool: Pool, folder: Path, facts: Facts = FACTS, cap: int = 0) -> Crew:
-    tuning = ThreadTuning(WorkerSettings(), 2, folder, lambda: facts, lambda: cap)
+    tuning = ThreadTuning(WorkerSettings(), 2, folder, lambda: facts, lambda: cap, most_s=START_S)
     return Crew(pool, tuning, START_S, START_S, lambda: ENGINE)
 
 
