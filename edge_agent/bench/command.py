@@ -6,6 +6,7 @@ that is kept reaches the server, now through the running agent or at its next st
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import secrets
 import time
@@ -28,7 +29,7 @@ from edge_agent.files import lock_holder, storage_errors
 from edge_agent.heat.board import sensors_of
 from edge_agent.heat.settings import limits_of
 from edge_agent.inference.control import Measure
-from edge_agent.inference.workers import WorkerSpec
+from edge_agent.thread_tuning import ThreadTuning
 from edge_agent.update.journal import Journal
 from edge_agent.update.slots import read_slot_table
 from firmware_profiles import load_profile
@@ -116,14 +117,16 @@ def _plan(config: AgentConfig, profile: Profile, model: str) -> BenchPlan:
     board.look(lambda: False)
     folder = config.device.state_dir / "models" / model
     table = read_slot_table(folder)
+    tuning = ThreadTuning(config.workers, profile.threads, config.device.state_dir, board.facts)
+    spec = tuning.spec(
+        model,
+        table.running.version,
+        folder / table.active,
+        engine=board.engine(),
+        start_timeout_s=config.update.start_timeout_s,
+    )
     return BenchPlan(
-        spec=WorkerSpec(
-            model=model,
-            version=table.running.version,
-            slot_dir=folder / table.active,
-            threads=profile.threads,
-            engine=board.engine(),
-        ),
+        spec=dataclasses.replace(spec, tuning=None),  # what the agent found out, and nothing new
         profile=profile.id,
         run_dir=config.device.run_dir,
         processes=PROCESSES,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.errors import InferenceError, RuntimeLoadError
-from edge_agent.inference.gentle import run_gently, run_plainly
+from edge_agent.inference.gentle import run_modestly, run_plainly
 from edge_agent.inference.threads import Tuning
 from edge_agent.inference.tuning import tune
 
@@ -88,15 +88,15 @@ def test_a_model_on_its_own_delegate_is_not_measured() -> None:
     assert machine.threads == 0
 
 
-def test_gentle_work_has_a_low_priority_and_the_rest_keeps_its_own() -> None:
+def test_modest_work_has_a_low_priority_and_the_rest_keeps_its_own() -> None:
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    assert run_gently(lambda: os.getpriority(os.PRIO_PROCESS, 0)) == max(10, before)
+    assert run_modestly(lambda: os.getpriority(os.PRIO_PROCESS, 0)) == max(10, before)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-def test_what_gentle_work_raises_is_raised() -> None:
+def test_what_modest_work_raises_is_raised() -> None:
     def fail() -> None:
         raise RuntimeLoadError("no")
 
     with pytest.raises(RuntimeLoadError, match="no"):
-        run_gently(fail)
+        run_modestly(fail)
