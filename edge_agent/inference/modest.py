@@ -1,7 +1,7 @@
 """Takes a tenth of the processor while others want it: work in a thread of nice 10, for what has to end in time.
 
-Guarantees: what the work raises is raised here; threads that it starts have its priority, and keep it: one given away is
-not given back. ``edge_agent.inference.gentle`` gives way altogether, and promises no end.
+Guarantees: what the work raises is raised here; threads that it starts have its priority, and keep it: one given away
+is not given back. ``edge_agent.inference.gentle`` gives way altogether, and promises no end.
 """
 
 from __future__ import annotations

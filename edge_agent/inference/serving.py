@@ -18,14 +18,12 @@ from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, Sto
 from edge_agent.inference import control, protocol
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
-from edge_agent.inference.gentle import run_modestly, run_plainly
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.patience import Patience
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import Slot, load_slot
 from edge_agent.inference.timing import time_runs
-from edge_agent.inference.tuning import tune
 
 _SOCKET_UMASK = 0o117
 """Owner and group may connect: the run folder's group is who may ask."""
@@ -136,27 +134,31 @@ def _send(channel: socket.socket, message: control.FromWorker) -> bool:
     return True
 
 
-def _load(start: control.Start, runtime: Runtime, *, is_gentle: bool) -> LoadedModel:
+def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
     slot = load_slot(Path(start.slot_dir))
     found, asked = (slot.manifest.model, slot.manifest.version), (start.model, start.version)
     if found != asked:
         raise ManifestError(f"the slot holds {' '.join(found)}, not {' '.join(asked)}")
     try:
-        return _open(slot, runtime, start, is_gentle=is_gentle)
+        return _open(slot, runtime, start)
     except RuntimeLoadError as error:
         if slot.fallback is None:
             raise
-        model = _open(slot.on_fallback(), runtime, start, is_gentle=is_gentle)
+        model = _open(slot.on_fallback(), runtime, start)
         model.graph.note_fallback(slot.variant.delegate, error.summary())
         return model
 
 
-def _open(slot: Slot, runtime: Runtime, start: control.Start, *, is_gentle: bool) -> LoadedModel:
+def _open(slot: Slot, runtime: Runtime, start: control.Start) -> LoadedModel:
     """The slot's variant, with as many threads as serve it best."""
     model = LoadedModel(slot, runtime, start.threads, start.engine)
     if start.tuning is not None:
-        gently = run_modestly if is_gentle else run_plainly
-        model.run_seconds = tune(model, start.tuning, clock=time.perf_counter, gently=gently)
+        from edge_agent.inference.modest import (
+            run_modestly,
+        )  # nothing of it is needed where nothing is measured
+        from edge_agent.inference.tuning import tune
+
+        model.run_seconds = tune(model, start.tuning, clock=time.perf_counter, aside=run_modestly)
     return model
 
 
@@ -181,18 +183,17 @@ def import_runtime_of(start: str) -> None:
     release_free_memory()
 
 
-def serve(arguments: list[str], *, is_gentle: bool = False) -> int:
+def serve(arguments: list[str]) -> int:
     """Serve one model until the pool says otherwise; the exit code.
 
     Args:
         arguments: Descriptor of the control channel, and a ``control.Start`` in JSON.
-        is_gentle: Whether another worker answers requests meanwhile.
     """
     with socket.socket(fileno=int(arguments[0])) as channel:
         start = control.parse_start(arguments[1])
         try:
             runtime = find_runtime(start.engine.runtime)
-            model = _load(start, runtime, is_gentle=is_gentle)
+            model = _load(start, runtime)
             listener = _listen(start.socket_path)
         except LitefleetError as error:
             _send(channel, control.failed_of(error))

@@ -82,7 +82,7 @@ def _time_runs(
 
 
 def tune(
-    model: Tunable, tuning: Tuning, *, clock: Callable[[], float], gently: Callable[[Callable[[], Any]], Any]
+    model: Tunable, tuning: Tuning, *, clock: Callable[[], float], aside: Callable[[Callable[[], Any]], Any]
 ) -> dict[int, float] | None:
     """Measure and take the best number.
 
@@ -90,7 +90,7 @@ def tune(
         model: Loaded.
         tuning: What to measure.
         clock: Monotonic, seconds.
-        gently: Runs the measuring, so that it takes nothing from a worker that serves.
+        aside: Runs the measuring, so that it takes nothing from a worker that serves.
 
     Returns:
         What was measured; None where there was nothing to measure.
@@ -100,7 +100,7 @@ def tune(
     """
     if model.is_accelerated:
         return None
-    seconds: dict[int, float] = gently(lambda: measure_threads(model, tuning, clock))
+    seconds: dict[int, float] = aside(lambda: measure_threads(model, tuning, clock))
     # Loaded again whatever was measured last: threads of the interpreter have the priority of the one that made them.
     model.use_threads(choose_threads(seconds, tuning))
     model.warm_up()

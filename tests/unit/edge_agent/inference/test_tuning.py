@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from contract.errors import InferenceError, RuntimeLoadError
-from edge_agent.inference.gentle import run_modestly, run_plainly
+from edge_agent.inference.modest import run_modestly
 from edge_agent.inference.threads import Tuning
 from edge_agent.inference.tuning import tune
 
@@ -46,7 +46,7 @@ class Machine:
         self.is_warm = True
 
     def tune(self, tuning: Tuning = TUNING) -> dict[int, float] | None:
-        return tune(self, tuning, clock=self.clock, gently=run_plainly)
+        return tune(self, tuning, clock=self.clock, aside=lambda work: work())
 
 
 def test_each_number_is_timed_with_golden_inputs_and_the_best_is_loaded_warm() -> None:
