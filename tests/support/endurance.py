@@ -18,19 +18,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contract.errors import AgentUnavailableError, DeadlineError
+from edge_agent import connect
 from edge_agent.inference.pool import Crash, Pool
-from tests.support.inference_slots import START_S, children, hammers, serve, spec_of
+from tests.support.inference_slots import START_S, children, hammers, images_of, serve, spec_of
+from tests.support.process_memory import memory_of
 
 VERSIONS = ("1.1.0", "1.0.0")
 _PAUSES_S = (0.001, 0.005)
 """Of the applications between two requests: they ask steadily, and leave the machine room for what is measured."""
+_CLEAR_CODES = {AgentUnavailableError.code, DeadlineError.code}
+_REST_S = 60.0
+"""Longer than a model rests."""
 _WARM_UP = 5
 """Switches before anything is counted: the first ones import, allocate and cache."""
 
 
 @dataclass(frozen=True)
 class Left:
-    """What the process with the pool holds: memory, open files, segments of shared memory, children.
+    """What a process with workers holds: memory, open files, segments of shared memory, children.
 
     Memory is what it has to itself and has written (proc(5), Private_Dirty, KiB): the proportional set size also grows
     when another process of the machine that shares its libraries ends.
@@ -67,26 +73,38 @@ class Switched:
 
 @dataclass(frozen=True)
 class Survived:
-    """What applications saw of many deaths: requests, texts of those that failed, the longest one in seconds."""
+    """What many deaths did.
+
+    Attributes:
+        asked: Requests.
+        failures: Texts of those that failed.
+        unclear: Texts of those that failed with another error than the two that tell the truth: no worker, no time.
+        wrong: Answers with a wrong label.
+        longest_s: The longest request, answered or failed, seconds.
+        kills: Workers that were killed; a model that rests has none.
+        first: Held by the process that starts the workers, before.
+        last: The same, after.
+    """
 
     asked: int
     failures: list[str]
+    unclear: list[str]
     wrong: int
     longest_s: float
     kills: int
+    first: Left
+    last: Left
 
 
-def look() -> Left:
-    """What this process holds now."""
-    rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
-    memory = next(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty:"))
+def look(pid: int) -> Left:
+    """What a process holds now."""
     files = 0
     segments = 0
-    for link in Path("/proc/self/fd").iterdir():
+    for link in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
             files += 1
             segments += "memfd:" in str(link.readlink())
-    return Left(memory, files, segments, len(children()))
+    return Left(memory_of(pid).written, files, segments, len(children(pid)))
 
 
 def switch_often(
@@ -104,7 +122,7 @@ def switch_often(
     for number in range(_WARM_UP):
         _switch(pool, number)
     _settle(pool)
-    first = look()
+    first = look(os.getpid())
     answers: list[dict[str, Any]] = []
     ratios: list[float] = []
     held: list[int] = []
@@ -115,39 +133,64 @@ def switch_often(
         answers += during
         ratios.append(max(d["p99_s"] for d in during) / max(p["p99_s"] for p in peaceful))
         _settle(pool)
-        held.append(look().memory_kib)
+        held.append(look(os.getpid()).memory_kib)
     return Switched(
         asked=sum(each["requests"] for each in answers),
-        failures=[text for each in answers for text in each["failures"]],
+        failures=[text for each in answers for _, text in each["failures"]],
         wrong=sum(each["wrong"] for each in answers),
         p99_ratio=statistics.median(ratios),
         slope_kib=_slope(held) / block,
         first=first,
-        last=look(),
+        last=look(os.getpid()),
     )
 
 
-def kill_often(pool: Pool, run_dir: Path, kills: int, *, every_s: float = 1.0) -> Survived:
-    """Kill the active worker again and again, at random moments, while two applications ask."""
+def kill_often(
+    run_dir: Path, main: int, victim: Callable[[], int | None], kills: int, *, every_s: float = 1.0
+) -> Survived:
+    """Kill the active worker again and again, at random moments, while two applications ask.
+
+    Args:
+        run_dir: Run folder of an agent that serves digits.
+        main: Process that starts the workers.
+        victim: The worker that serves now; None while none does.
+        kills: How many attempts.
+        every_s: Mean time from one to the next.
+    """
     pause = threading.Event()
     chance = random.Random(11)
+    killed = 0
 
     def kill() -> None:
+        nonlocal killed
         for _ in range(kills):
             pause.wait(chance.uniform(0.5, 1.5) * every_s)
-            handle = pool.active("digits")
-            assert handle is not None
-            with contextlib.suppress(ProcessLookupError):  # dead already, its restart is due
-                os.kill(handle.pid, signal.SIGKILL)
+            pid = victim()
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):  # dead already, its restart is due
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
 
+    first = look(main)
     answers, _ = _under_load(run_dir, kill)
+    _await_end_of_rest(run_dir)
+    failures = [(code, text) for each in answers for code, text in each["failures"]]
     return Survived(
         asked=sum(each["requests"] for each in answers),
-        failures=[text for each in answers for text in each["failures"]],
+        failures=[text for _, text in failures],
+        unclear=[text for code, text in failures if code not in _CLEAR_CODES],
         wrong=sum(each["wrong"] for each in answers),
         longest_s=max(each["longest_s"] for each in answers),
-        kills=kills,
+        kills=killed,
+        first=first,
+        last=look(main),
     )
+
+
+def _await_end_of_rest(run_dir: Path) -> None:
+    """Wait until the model is served again, however long it rests after so many deaths."""
+    with connect(run_dir).model("digits", wait_s=_REST_S) as model:
+        model.infer(images_of(3)[0], deadline_s=_REST_S)
 
 
 def deaths(crashes: Sequence[Crash]) -> int:

@@ -193,10 +193,10 @@ def is_running(pid: int) -> bool:
     return state != "Z"
 
 
-def children() -> set[int]:
-    """Processes that this one has started and not reaped."""
+def children(pid: int | str = "self") -> set[int]:
+    """Processes that one has started and not reaped; by default this one."""
     found: set[int] = set()
-    for task in Path("/proc/self/task").iterdir():
+    for task in Path(f"/proc/{pid}/task").iterdir():
         with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
             found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
     return found

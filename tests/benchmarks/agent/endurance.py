@@ -1,30 +1,79 @@
-"""Many switches under load, and workers killed at random.
+"""Many switches under load, and an agent whose workers are killed at random.
 
-The long versions: ``LITEFLEET_SWITCHES=1000 LITEFLEET_KILLS=60 make bench AREA=agent``, about half an hour.
+The long versions: ``LITEFLEET_SWITCHES=1000 LITEFLEET_KILLS=60 make bench AREA=agent``, some ten minutes more.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import statistics
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
+from contract.deployment import State
 from tests.benchmarks.harness import Row, at_most, versions_of
+from tests.support.agent_bench import Bench, bench
+from tests.support.agent_releases import GOOD, releases_served
 from tests.support.endurance import Survived, Switched, kill_often, switch_often
-from tests.support.inference_slots import a_pool, serve, short_folder
+from tests.support.inference_slots import a_pool, hammers, serve, short_folder
+from tests.support.process_memory import Memory, memory_of
 
 SWITCHES = int(os.environ.get("LITEFLEET_SWITCHES", "40"))
 KILLS = int(os.environ.get("LITEFLEET_KILLS", "10"))
-DEADLINE_S = 5.0
+LONGEST_S = 5.1
+"""The SDK's usual deadline, and the step in which the kernel's time limits are set."""
+STEADY_S = 10.0
+LOOKS = 10
 
 
 def rows() -> list[Row]:
-    """Measure both."""
+    """Measure all."""
     with short_folder() as run_dir, a_pool(run_dir) as (pool, _):
         serve(pool)
         switched = switch_often(pool, run_dir, SWITCHES)
-    with short_folder() as run_dir, a_pool(run_dir) as (pool, _):
-        serve(pool)
-        survived = kill_often(pool, run_dir, KILLS)
-    return [*_switch_rows(switched), *_kill_rows(survived)]
+    with _deployed() as device:
+        steady = _steady(device)
+        survived = kill_often(device.run_dir, device.agent.pid, lambda: _active(device), KILLS)
+        after = _steady(device)
+        log = device.agent.log
+        is_untouched = device.agent.terminate() == 0 and "Traceback" not in log
+    return [*_switch_rows(switched), *_main_rows(steady), *_kill_rows(survived, steady, after, is_untouched)]
+
+
+@contextlib.contextmanager
+def _deployed() -> Iterator[Bench]:
+    """A real agent with broker and server, to which digits was deployed."""
+    with contextlib.ExitStack() as stack:
+        releases = stack.enter_context(
+            releases_served(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        )
+        device = stack.enter_context(bench(stack.enter_context(short_folder()), releases))
+        device.agent.start().wait_ready()
+        device.server.deploy(GOOD, "d1")
+        assert device.server.wait_end("d1").after is State.SUCCEEDED
+        yield device
+
+
+def _active(device: Bench) -> int | None:
+    return next(iter(device.workers()), None)
+
+
+def _steady(device: Bench) -> Memory:
+    """Median memory of the main process while applications ask and telemetry flows."""
+    pause = threading.Event()
+    looks: list[Memory] = []
+    with hammers(device.run_dir, (0.01,)):
+        for _ in range(LOOKS):
+            pause.wait(STEADY_S / LOOKS)
+            looks.append(memory_of(device.agent.pid))
+    return Memory(
+        pss=round(statistics.median(look.pss for look in looks)),
+        rss=round(statistics.median(look.rss for look in looks)),
+        written=round(statistics.median(look.written for look in looks)),
+    )
 
 
 def _row(name: str, value: float, unit: str, samples: int, most: float | None) -> Row:
@@ -46,9 +95,24 @@ def _switch_rows(done: Switched) -> list[Row]:
     ]
 
 
-def _kill_rows(done: Survived) -> list[Row]:
+def _main_rows(steady: Memory) -> list[Row]:
     return [
-        _row(f"{KILLS} kills: answers that were wrong", done.wrong, "requests", done.asked, 0),
+        _row("main process of an agent in steady state (PSS)", steady.pss / 1024, "MiB", LOOKS, 30.0),
+        _row("the same (RSS, as if nobody shared anything)", steady.rss / 1024, "MiB", LOOKS, None),
+    ]
+
+
+def _kill_rows(done: Survived, steady: Memory, after: Memory, is_untouched: bool) -> list[Row]:  # noqa: FBT001
+    before = done.first
+    growth_kib = after.written - steady.written
+    return [
+        _row(f"{KILLS} kills, one a second: answers that were wrong", done.wrong, "requests", done.asked, 0),
+        _row("workers that died of it", done.kills, "workers", KILLS, None),
         _row("requests that failed with a clear error", len(done.failures), "requests", done.asked, None),
-        _row("longest answered request", done.longest_s, "s", done.asked, DEADLINE_S),
+        _row("requests that failed with any other error", len(done.unclear), "requests", done.asked, 0),
+        _row("longest request, answered or failed", done.longest_s, "s", done.asked, LONGEST_S),
+        _row("main process ended or told of an error of its own", not is_untouched, "times", 1, 0),
+        _row("open files of the main process more", done.last.files - before.files, "files", 1, 0),
+        _row("shared memory of it more", done.last.segments - before.segments, "segments", 1, 0),
+        _row("growth of its memory by each death", growth_kib / max(1, done.kills), "KiB", LOOKS, None),
     ]
