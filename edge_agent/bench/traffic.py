@@ -1,6 +1,6 @@
 """How many requests the workers of this device have answered, asked of each at its socket.
 
-Guarantees: waits at most ``_PATIENCE_S`` for all of them together; asks nothing that would cost a worker an inference;
+Guarantees: the wait is bounded for all of them together; asks nothing that would cost a worker an inference;
 what cannot be found out is None, never a guess. Imports no numpy.
 """
 
@@ -15,19 +15,23 @@ from pathlib import Path
 from contract.errors import MessageError
 from edge_agent.inference import protocol
 
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
 """A worker greets between two requests: this is longer than a slow model takes for one."""
 
 Tally = Mapping[str, int]
 """Worker's own socket to the requests it has answered until now."""
 
 
-def take_tally(run_dir: Path) -> Tally | None:
+def take_tally(run_dir: Path, *, patience_s: float = PATIENCE_S) -> Tally | None:
     """Ask every worker of a run folder; None when one that is there does not tell.
 
     A worker that has just ended, and a model that has none, answer nothing, which is known.
+
+    Args:
+        run_dir: Where the agent's workers listen.
+        patience_s: Longest time for all of them, seconds.
     """
-    ends = time.monotonic() + _PATIENCE_S
+    ends = time.monotonic() + patience_s
     found: dict[str, int] = {}
     try:
         links = [path for path in sorted(run_dir.glob("*.sock")) if path.is_symlink()]
