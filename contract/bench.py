@@ -34,11 +34,11 @@ _Celsius = Annotated[float, msgspec.Meta(ge=-273.15, le=1000)]
 
 
 class BenchHeat(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the board said of its heat and power at one moment.
+    """What the board said of its heat and power at one moment and since the one before.
 
     Attributes:
-        is_throttled: Whether it was slowed down then, or had been since the moment before; None when it does not tell.
-        celsius: Hottest temperature; None when there is no sensor.
+        is_throttled: Whether it was slowed down; None when it does not tell.
+        celsius: Highest temperature that was seen; None when there is no sensor.
         cause: What slows it down, for people; empty when nothing does.
     """
 

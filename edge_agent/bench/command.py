@@ -138,13 +138,13 @@ def _plan(config: AgentConfig, profile: Profile, model: str) -> BenchPlan:
 def _check_user(config: AgentConfig) -> None:
     """Measure with the agent's rights, and leave no file that it could not read."""
     folder = config.device.state_dir
-    if not folder.exists():
+    with storage_errors(f"look at {folder}"):
+        owner = folder.stat().st_uid if folder.exists() else None
+    if owner is None:
         raise NotFoundError(
             f"no agent has run with this configuration: there is no {folder}",
             remedy="start litefleet-agent run, and roll a model out to this device",
         )
-    with storage_errors(f"look at {folder}"):
-        owner = folder.stat().st_uid
     if owner != os.geteuid():
         raise AccessError(
             f"{folder} belongs to user {owner}, and this is user {os.geteuid()}",

@@ -22,7 +22,6 @@ from edge_agent.bench.worker_runs import Patience, WorkerRun, run_worker
 from edge_agent.capabilities import board_name
 from edge_agent.inference import control
 from edge_agent.inference.admission import Admission, Swap, decide_admission, need_bytes
-from edge_agent.inference.engine import Engine
 from edge_agent.inference.room import mib, room_bytes
 from edge_agent.inference.slot import load_slot
 from edge_agent.inference.workers import WorkerSpec
@@ -83,18 +82,7 @@ def measure(plan: BenchPlan, heat: HeatWatch, on_process: Callable[[int, WorkerR
     runs: list[WorkerRun] = []
     with tempfile.TemporaryDirectory(prefix="lf-bench-") as folder:
         for number in range(1, plan.processes + 1):
-            socket_path = Path(folder) / f"{number}.sock"
-            try:
-                run = run_worker(_start(spec, socket_path), plan.order, plan.patience)
-            except RuntimeLoadError as error:
-                if not spec.engine.externals:
-                    raise
-                # As the agent does (edge_agent.crew): a delegate that brings a worker down is left out. The bench
-                # does not count then.
-                logger.warning("%s is tried without delegates: %s", spec, error.summary())
-                spec = dataclasses.replace(spec, engine=spec.engine.without_externals(error.summary()))
-                socket_path = Path(folder) / f"{number}-again.sock"
-                run = run_worker(_start(spec, socket_path), plan.order, plan.patience)
+            run, spec = _run(plan, spec, Path(folder) / f"{number}.sock", heat)
             runs.append(run)
             moments.append(heat.look())
             on_process(number, run)
@@ -117,15 +105,32 @@ def measure(plan: BenchPlan, heat: HeatWatch, on_process: Callable[[int, WorkerR
     )
 
 
+def _run(
+    plan: BenchPlan, spec: WorkerSpec, socket_path: Path, heat: HeatWatch
+) -> tuple[WorkerRun, WorkerSpec]:
+    """One process, and what the next one is to be: a delegate that brings a worker down is left out.
+
+    The agent does so too (``edge_agent.crew``); the bench does not count then.
+    """
+    try:
+        return run_worker(_start(spec, socket_path), plan.order, plan.patience, heat.glance), spec
+    except RuntimeLoadError as error:
+        if not spec.engine.externals:
+            raise
+        logger.warning("%s is tried without delegates: %s", spec, error.summary())
+        careful = dataclasses.replace(spec, engine=spec.engine.without_externals(error.summary()))
+    again = socket_path.with_name(f"again-{socket_path.name}")
+    return run_worker(_start(careful, again), plan.order, plan.patience, heat.glance), careful
+
+
 def _start(spec: WorkerSpec, socket_path: Path) -> control.Start:
-    engine: Engine = spec.engine
     return control.Start(
         model=spec.model,
         version=spec.version,
         slot_dir=str(spec.slot_dir),
         threads=spec.threads,
         socket_path=str(socket_path),
-        engine=engine,
+        engine=spec.engine,
     )
 
 

@@ -34,7 +34,12 @@ def take_tally(run_dir: Path, *, patience_s: float = PATIENCE_S) -> Tally | None
     ends = time.monotonic() + patience_s
     found: dict[str, int] = {}
     try:
-        links = [path for path in sorted(run_dir.glob("*.sock")) if path.is_symlink()]
+        links = sorted(path for path in run_dir.iterdir() if path.suffix == ".sock" and path.is_symlink())
+    except FileNotFoundError:
+        return found  # no agent runs
+    except OSError:
+        return None
+    try:
         for link in links:
             worker = os.readlink(link)  # noqa: PTH115 - the name itself, not a path
             if worker in found:
@@ -42,9 +47,7 @@ def take_tally(run_dir: Path, *, patience_s: float = PATIENCE_S) -> Tally | None
             answered = _answered(link, max(0.1, ends - time.monotonic()))
             if answered is not None:
                 found[worker] = answered
-    except FileNotFoundError:
-        return None  # a switch at this very moment
-    except (OSError, MessageError):
+    except (OSError, MessageError):  # one that ends at this very moment, too
         return None
     return found
 

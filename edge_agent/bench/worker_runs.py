@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,6 +16,8 @@ from contract.errors import DeviceError, RuntimeLoadError
 from edge_agent.inference import control
 from edge_agent.inference.process import WorkerProcess
 
+GLANCE_S = 1.0
+"""Seldom enough to take nothing from what is measured: a look at the sensors is some milliseconds."""
 _END_S = 5.0
 _OUTPUT_SHOWN_CHARS = 2000
 _Words = TypeVar("_Words", control.Ready, control.Measured)
@@ -57,13 +60,16 @@ class _GoneError(Exception):
         self.stage = stage
 
 
-def run_worker(start: control.Start, order: control.Measure, patience: Patience) -> WorkerRun:
+def run_worker(
+    start: control.Start, order: control.Measure, patience: Patience, glance: Callable[[], object] = bool
+) -> WorkerRun:
     """Start a worker, let it do its runs, end it.
 
     Args:
         start: What it is to load.
         order: How many runs.
         patience: How long is waited.
+        glance: Called every ``GLANCE_S`` while it does its runs.
 
     Raises:
         RuntimeLoadError: No process could be started, or it died or hung while it loaded the model.
@@ -77,7 +83,7 @@ def run_worker(start: control.Start, order: control.Measure, patience: Patience)
         ready = _hear(process, control.Ready, _LOADING, began + patience.start_s)
         start_s = time.monotonic() - began
         process.tell(order)
-        measured = _hear(process, control.Measured, _RUNNING, time.monotonic() + patience.runs_s)
+        measured = _hear(process, control.Measured, _RUNNING, time.monotonic() + patience.runs_s, glance)
         process.order_end()
         grace_s = _END_S
         return WorkerRun(ready, measured, start_s)
@@ -92,14 +98,22 @@ def run_worker(start: control.Start, order: control.Measure, patience: Patience)
             process.reap(grace_s)
 
 
-def _hear(process: WorkerProcess, kind: type[_Words], stage: _Stage, ends: float) -> _Words:
+def _hear(
+    process: WorkerProcess,
+    kind: type[_Words],
+    stage: _Stage,
+    ends: float,
+    glance: Callable[[], object] = bool,
+) -> _Words:
     """Wait for one kind of words."""
     listened = [process.channel.fileno(), process.output]
     while True:
         left_s = ends - time.monotonic()
         if left_s <= 0:
             raise stage.error(f"the bench's process was still {stage.doing} when its time was over")
-        readable = select.select(listened, [], [], left_s)[0]
+        readable = select.select(listened, [], [], min(left_s, GLANCE_S))[0]
+        if not readable:
+            glance()
         if process.output in readable and not process.read_output():
             listened.remove(process.output)
         if process.channel.fileno() not in readable:

@@ -15,6 +15,8 @@ from server.storage import schema
 
 KEPT = 50
 """Benches kept per device and model, the newest; one takes some 2 KiB."""
+KEPT_OF_DEVICE = 500
+"""Benches kept per device, whatever names of models it sends."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class BenchRows:
     def add(self, device: str, bench: Bench, *, at: datetime) -> bool:
         """Record a bench once, however often it is sent; false when it was known.
 
-        Of one device and model the newest ``KEPT`` stay.
+        Of one device and model the newest ``KEPT`` stay, of one device the newest ``KEPT_OF_DEVICE``.
         """
         table = schema.benches
         row = {
@@ -60,9 +62,13 @@ class BenchRows:
         statement = insert(table).values(row).on_conflict_do_nothing()
         if self._connection.execute(statement).rowcount != 1:
             return False
-        place = (table.c.device == device) & (table.c.model == bench.result.model)
-        newest = select(table.c.number).where(place).order_by(table.c.number.desc()).limit(KEPT)
-        self._connection.execute(delete(table).where(place, table.c.number.not_in(newest)))
+        of_device = table.c.device == device
+        for place, most in (
+            (of_device & (table.c.model == bench.result.model), KEPT),
+            (of_device, KEPT_OF_DEVICE),
+        ):
+            newest = select(table.c.number).where(place).order_by(table.c.number.desc()).limit(most)
+            self._connection.execute(delete(table).where(place, table.c.number.not_in(newest)))
         return True
 
     def newest(

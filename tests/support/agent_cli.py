@@ -19,13 +19,13 @@ class Ended:
 
 
 def run_cli(*words: str | Path, **environment: str) -> Ended:
-    """Run a command; at most 30 seconds."""
+    """Run a command; at most 90 seconds."""
     program = Path(sys.executable).with_name("litefleet-agent")
     done = subprocess.run(
         [program, *words],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
         env={**os.environ, **environment},
     )

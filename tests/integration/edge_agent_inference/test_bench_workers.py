@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -10,12 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from contract.bench import BenchFault, BenchHeat, summarise
 from contract.errors import DeviceError, DigestError, RuntimeLoadError
 from edge_agent import connect
+from edge_agent.bench.measuring import BenchPlan, check_room, measure
 from edge_agent.bench.traffic import requests_between, take_tally
 from edge_agent.bench.worker_runs import Patience, run_worker
 from edge_agent.inference import control
+from edge_agent.inference.engine import Engine
 from edge_agent.inference.pool import Pool
+from tests.support.inference_delegates import a_delegate
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -25,6 +30,7 @@ from tests.support.inference_slots import (
     model_path_in,
     serve,
     slot_of,
+    spec_of,
     wait_until,
 )
 
@@ -61,8 +67,12 @@ def test_a_process_does_its_runs_and_ends(run_dir: Path) -> None:
 
 def test_a_process_that_hangs_is_ended_when_its_time_is_over(run_dir: Path) -> None:
     before = children()
+    glances: list[int] = []
     with pytest.raises(DeviceError, match="still running it"):
-        run_worker(a_start(run_dir), ENDLESS, Patience(start_s=START_S, runs_s=0.2))
+        run_worker(
+            a_start(run_dir), ENDLESS, Patience(start_s=START_S, runs_s=1.5), lambda: glances.append(1)
+        )
+    assert len(glances) in {1, 2}, "the board is looked at every second meanwhile"
     with pytest.raises(RuntimeLoadError, match="still loading the model"):
         run_worker(a_start(run_dir), ENDLESS, Patience(start_s=0.0, runs_s=1.0))
     assert children() <= before
@@ -109,6 +119,15 @@ def test_a_folder_without_workers_had_no_requests(run_dir: Path, tmp_path: Path)
     assert requests_between(take_tally(run_dir), take_tally(tmp_path / "missing")) == 0
 
 
+def test_a_folder_that_cannot_be_read_and_one_worker_with_two_names(run_dir: Path, pool: Pool) -> None:
+    handle = serve(pool)
+    assert take_tally(Path(f"/proc/{handle.pid}/stat")) is None
+    (run_dir / "also-digits.sock").symlink_to((run_dir / "digits.sock").readlink())
+    tally = take_tally(run_dir)
+    assert tally is not None
+    assert len(tally) == 1
+
+
 @pytest.mark.parametrize("what", ["a file", "nothing"])
 def test_a_name_that_leads_to_no_worker_answers_nothing(run_dir: Path, what: str) -> None:
     target = run_dir / "w" / "abc.sock"
@@ -129,3 +148,53 @@ def test_a_worker_that_does_not_tell_is_no_guess(run_dir: Path, pool: Pool) -> N
     tally = take_tally(run_dir)
     assert requests_between(None, tally) is None
     assert requests_between(tally, None) is None
+
+
+class CoolBoard:
+    """Never throttled; counts the looks. Implements ``HeatWatch``."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def look(self) -> BenchHeat:
+        self.looks += 1
+        return BenchHeat(is_throttled=False)
+
+    def glance(self) -> None:
+        """A process that takes a second is no fault."""
+
+
+def a_plan(run_dir: Path, engine: Engine) -> BenchPlan:
+    return BenchPlan(
+        spec=dataclasses.replace(spec_of(), engine=engine),
+        profile="generic-x86-64",
+        run_dir=run_dir,
+        processes=2,
+        order=control.Measure(warm_up_runs=1, timed_runs=3),
+        patience=PATIENT,
+    )
+
+
+def test_a_delegate_that_brings_a_process_down_is_left_out_and_the_bench_does_not_count(
+    run_dir: Path,
+) -> None:
+    engine = Engine(runtime="ai-edge-litert", externals=(a_delegate("CRASHES"),))
+    board, told = CoolBoard(), []
+    result = measure(a_plan(run_dir, engine), board, lambda number, _: told.append(number))
+    summary = summarise(result)
+    assert (summary.is_valid, summary.faults) == (False, (BenchFault.DELEGATE_FELL_BACK,))
+    assert (summary.delegate.requested, summary.delegate.actual) == ("npu", "xnnpack")
+    assert "SIGSEGV" in summary.reason
+    assert (told, board.looks, len(result.heat)) == ([1, 2], 3, 3)
+
+
+def test_without_any_delegate_to_leave_out_the_reason_is_told(run_dir: Path) -> None:
+    with pytest.raises(RuntimeLoadError, match="no TFLite runtime"):
+        measure(a_plan(run_dir, Engine(runtime="tflite-runtime")), CoolBoard(), lambda *_: None)
+
+
+def test_a_model_that_does_not_fit_beside_what_runs_is_refused() -> None:
+    check_room(spec_of(), room=lambda: 1 << 40)
+    with pytest.raises(DeviceError, match="can be had") as caught:
+        check_room(spec_of(), room=lambda: 8 << 20)
+    assert "stop the agent" in caught.value.remedy

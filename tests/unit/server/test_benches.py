@@ -14,7 +14,7 @@ from contract.messages import DelegateReport
 from server.api.benches import bench_view
 from server.ctl import tables
 from server.ingest.intake import Effects, take_in
-from server.storage.benches import KEPT
+from server.storage.benches import KEPT, KEPT_OF_DEVICE
 from server.storage.repository import Storage
 from tests.support.contract_builders import a_bench_process, a_bench_result
 from tests.support.server_storage import NOON, a_storage, inbound
@@ -89,6 +89,14 @@ def test_of_a_device_and_model_only_the_newest_are_kept(storage: Storage) -> Non
     assert kept == [("d", f"n-{number}") for number in range(KEPT + 2, 2, -1)]
     assert newest(storage, model="birds") == [("d", "other")]
     assert newest(storage, device="e") == [("e", "elsewhere")]
+
+
+def test_a_device_cannot_fill_the_database_with_names_of_models(storage: Storage) -> None:
+    take(storage, "d", *(a_bench(f"n-{number}", model=f"m-{number}") for number in range(KEPT_OF_DEVICE + 2)))
+    with storage.read() as rows:
+        kept = rows.benches.newest(device="d", limit=KEPT_OF_DEVICE + 10)
+    assert [bench.id for bench in kept][-1] == "n-2"
+    assert len(kept) == KEPT_OF_DEVICE
 
 
 def test_people_see_whether_it_counts_and_what_to_know(storage: Storage) -> None:
