@@ -67,6 +67,7 @@ def run_child(
         except BaseException as error:
             # Not yet waited for, so the number is still this process group's.
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()  # Popen itself waits a quarter of a second when the user interrupts
             if isinstance(error, subprocess.TimeoutExpired):
                 return f"it was not done within {timeout_s:.0f} s"
             raise

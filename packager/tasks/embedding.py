@@ -112,7 +112,9 @@ class Embedding(SampledTask):
     def measure(self, scores: Scores) -> float:
         """The metric over all samples."""
         shares = self._shares(scores)
-        return share(shares[self._is_sought] > 0) if self.k else max(0.0, float(np.average(shares)))
+        if self.k:
+            return share(shares[self._is_sought] > 0)
+        return float(np.clip(np.average(shares), 0.0, 1.0))
 
     def aggregate(self, scores: Scores, counts: Counts) -> npt.NDArray[np.float64]:
         """(R,) the metric of each draw."""

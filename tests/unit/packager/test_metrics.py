@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from packager.bootstrap import drop_interval, point_estimate
 from packager.tasks.arrays import ArraySamples
 from packager.tasks.embedding import Embedding
-from packager.tasks.metrics import r2_of_draws, retrieved
+from packager.tasks.metrics import overlaps, r2_of_draws, retrieved
 from packager.tasks.regression import Regression
 from packager.tasks.top1 import Top1, lead
 
@@ -150,6 +150,12 @@ def test_one_output_value_means_class_1_above_the_threshold() -> None:
 
 def test_a_model_with_one_value_has_no_best_one() -> None:
     assert lead(np.array([[1.0], [2.0]])).tolist() == [np.inf, np.inf]
+
+
+def test_overlaps_leave_out_classes_without_a_true_pixel() -> None:
+    shared, missed, claimed = np.array([[0, 3e9, 0], [0, 1e9, 5], [2, 0, 0]])
+    assert overlaps(shared, missed, claimed).tolist() == pytest.approx([np.nan, 0.75, 0.0], nan_ok=True)
+    assert np.isnan(overlaps(shared * 0, missed * 0, claimed)).all()
 
 
 def identities() -> tuple[npt.NDArray[np.int64], Values]:
