@@ -76,6 +76,9 @@ class Clients:
     def __len__(self) -> int:
         return len(self._clients)
 
+    def __contains__(self, descriptor: int) -> bool:
+        return descriptor in self._clients
+
     def accept(self) -> None:
         """Take one new client, or tell it that there are too many; nothing while draining."""
         if self._is_draining:

@@ -21,6 +21,7 @@ from edge_agent.inference.counts import Counts
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.patience import Patience
+from edge_agent.inference.rehearsal import rehearse
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import Slot, load_slot
 from edge_agent.inference.timing import time_runs
@@ -44,6 +45,11 @@ class Worker:
         self._has_ended = False
         self._is_busy = False
         self._patience = Patience(len(os.sched_getaffinity(0)))
+
+    def rehearse(self, path: str) -> None:
+        """Go the way of a request once, without counting it; nobody else knows the socket yet."""
+        rehearse(path, self._clients, self._poll)
+        self._counts.take_window()
 
     def run(self) -> None:
         """Serve until the control channel ends, or a drain is over."""
@@ -208,7 +214,9 @@ def serve(arguments: list[str]) -> int:
                 threads=model.threads,
                 run_seconds=model.run_seconds,
             )
+            worker = Worker(channel, listener, model)
+            worker.rehearse(start.socket_path)
             release_free_memory()
             if _send(channel, ready):
-                Worker(channel, listener, model).run()
+                worker.run()
     return 0

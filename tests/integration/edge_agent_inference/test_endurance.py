@@ -83,6 +83,19 @@ def test_a_candidate_that_waits_too_long_for_the_processor_begins_again_without_
         assert crashes == []
 
 
+def test_a_fresh_worker_has_rehearsed_without_a_trace(pool: Pool) -> None:
+    worker = serve(pool)
+
+    held = [os.fspath(link.readlink()) for link in Path(f"/proc/{worker.pid}/fd").iterdir()]
+    mapped = Path(f"/proc/{worker.pid}/maps").read_text()
+
+    assert [(window.requests, window.errors) for window in pool.take_windows()] == [(0, 0)]
+    assert sum(name.startswith("socket:") for name in held) == 2, (
+        "to the main process, and where clients come in"
+    )
+    assert "memfd:" not in mapped
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_for_the_whole_agent_is_left_to_the_main_process(
     pool: Pool, run_dir: Path, number: signal.Signals
