@@ -14,6 +14,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+RANGE = -1.0, 1.0
+"""What the preprocessing makes of an image's pixels; ``pack`` takes it from there, not from the calibration images."""
+
 
 def packager(model: Path, calibration: Path, made: Path) -> dict[str, float]:
     """What ``pack`` does for the rung static int8."""
@@ -22,7 +25,8 @@ def packager(model: Path, calibration: Path, made: Path) -> dict[str, float]:
     import numpy as np
 
     from contract.profile import Precision
-    from packager.quantize import calibrate, quantize
+    from packager.quantize import calibrate, pin_range, quantize
+    from packager.runtime.graph import read_graph
     from packager.sources.tflite import load_tflite
 
     assert litert_quantizer.quantizer  # its import counts as import
@@ -32,7 +36,9 @@ def packager(model: Path, calibration: Path, made: Path) -> dict[str, float]:
     samples = np.load(calibration)
     ready = time.perf_counter()
     precision = Precision.STATIC_INT8
-    ranges = calibrate(source.content, precision, source.source, [samples])
+    graph = read_graph(source.content)
+    found = calibrate(source.content, precision, source.source, [samples])
+    ranges = pin_range(found, graph.tensors[graph.inputs[0]].name, *RANGE)
     content = quantize(source.content, precision, ranges)
     done = time.perf_counter()
     made.write_bytes(content)
