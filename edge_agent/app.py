@@ -137,7 +137,9 @@ class Agent:
         profile = load_profile(config.device.profile)
         state_dir, boot = config.device.state_dir, secrets.token_hex(8)
         this_arch()
-        self._board = BoardEngine(profile, config.delegates, state_dir)
+        self._board = BoardEngine(
+            profile, config.delegates, state_dir, has_weight_cache=config.workers.weight_cache
+        )
         self._session = self._make_session(config, boot)
         self._sources = SourceProcesses(config.sources, config.device.run_dir)
         self._gateway = GatewayProcess(config.gateway, config.device.run_dir)

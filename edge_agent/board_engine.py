@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from contract.compat import Capabilities
 from contract.errors import RuntimeLoadError
 from contract.messages import WIRE_VERSION, DeviceInfo
@@ -36,12 +38,21 @@ class BoardEngine:
         profile: The board's.
         configured: Delegates of the configuration.
         state_dir: Where verdicts are remembered, and models stored.
+        has_weight_cache: Whether large models may have their packed weights on disk.
     """
 
-    def __init__(self, profile: Profile, configured: Sequence[DelegateSection], state_dir: Path) -> None:
+    def __init__(
+        self,
+        profile: Profile,
+        configured: Sequence[DelegateSection],
+        state_dir: Path,
+        *,
+        has_weight_cache: bool = True,
+    ) -> None:
         self._profile = profile
         self._configured = configured
         self._state_dir = state_dir
+        self._has_weight_cache = has_weight_cache
         self._survey: Survey | None = None
 
     def look(self, should_stop: Callable[[], bool]) -> bool:
@@ -98,7 +109,7 @@ class BoardEngine:
                 faults=[f"{each.runtime} {each.version}: {each.detail}" for each in causes],
                 remedy=next((each.remedy for each in causes), ""),
             )
-        return resolution.engine
+        return msgspec.structs.replace(resolution.engine, has_weight_cache=self._has_weight_cache)
 
     def capabilities(self) -> Capabilities:
         """What variants are chosen by; disk and memory as they are now.

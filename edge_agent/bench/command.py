@@ -113,7 +113,12 @@ def _heat_watch(config: AgentConfig, profile: Profile) -> SensorWatch:
 
 
 def _plan(config: AgentConfig, profile: Profile, model: str) -> BenchPlan:
-    board = BoardEngine(profile, config.delegates, config.device.state_dir)
+    board = BoardEngine(
+        profile,
+        config.delegates,
+        config.device.state_dir,
+        has_weight_cache=config.workers.weight_cache,
+    )
     board.look(lambda: False)
     folder = config.device.state_dir / "models" / model
     table = read_slot_table(folder)

@@ -86,3 +86,10 @@ def test_a_board_without_a_usable_runtime_starts_no_worker(
         board.engine()
     assert "SIGABRT while importing the runtime" in caught.value.faults[0]
     assert board.capabilities().runtimes == ()
+
+
+def test_workers_cache_weights_unless_the_configuration_says_otherwise(tmp_path: Path) -> None:
+    for wanted in (True, False):
+        board = BoardEngine(load_profile("generic-x86-64"), (), tmp_path, has_weight_cache=wanted)
+        assert board.look(lambda: False)
+        assert board.engine().has_weight_cache is wanted
