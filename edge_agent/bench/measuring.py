@@ -96,7 +96,7 @@ def measure(plan: BenchPlan, heat: HeatWatch, on_process: Callable[[int, WorkerR
         board=board_name(),
         runtime=ready.runtime,
         runtime_version=ready.runtime_version[:64],
-        threads=spec.threads,
+        threads=ready.threads,
         cores=os.cpu_count() or 0,
         warm_up_runs=plan.order.warm_up_runs,
         processes=tuple(map(_process, runs)),

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contract.bench import Bench
-from contract.errors import ConfigError, ConflictError, MessageError
+from contract.errors import ConfigError, ConflictError, MessageError, StorageError
 from contract.messages import MESSAGE_MAX_BYTES, decode_message, encode_message
 from edge_agent.files import StateLock, lock_holder, make_folder, read_bounded, storage_errors, write_durably
 
@@ -56,17 +56,18 @@ class WaitingBenches:
         """The bench that waits longest; None when none does.
 
         Raises:
-            StorageError: The folder or a file cannot be read.
+            StorageError: The folder cannot be read or changed.
         """
-        for name in self._names():
+        return next(filter(None, map(self._load, self._names())), None)
+
+    def _load(self, name: str) -> Bench | None:
+        """A bench; None when it has just been removed, or cannot be read and was put aside."""
+        try:
             content = read_bounded(self._folder / name, MESSAGE_MAX_BYTES)
-            if content is None:
-                continue
-            try:
-                return decode_message(Bench, content)
-            except MessageError as error:
-                logger.warning("bench %s cannot be read and is put aside: %s", name, error.summary())
-                self._put_aside(name)
+            return None if content is None else decode_message(Bench, content)
+        except (MessageError, StorageError) as error:
+            logger.warning("bench %s cannot be read and is put aside: %s", name, error.summary())
+        self._put_aside(name)
         return None
 
     def remove(self, bench_id: str) -> None:

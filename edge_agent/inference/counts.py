@@ -38,6 +38,11 @@ class Counts:
         self.answered += 1
         self._errors += 1
 
+    def forget(self) -> None:
+        """Begin anew: what was counted was no application's."""
+        self.take_window()
+        self.answered = 0
+
     def take_window(self) -> Window:
         """Everything since the last time; the next window begins."""
         now = time.monotonic()

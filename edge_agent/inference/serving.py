@@ -49,7 +49,7 @@ class Worker:
     def rehearse(self, path: str) -> None:
         """Go the way of a request once, without counting it; nobody else knows the socket yet."""
         rehearse(path, self._clients, self._poll)
-        self._counts.take_window()
+        self._counts.forget()
 
     def run(self) -> None:
         """Serve until the control channel ends, or a drain is over."""

@@ -63,13 +63,19 @@ def test_a_draft_that_a_power_cut_left_is_no_bench(tmp_path: Path) -> None:
     assert waiting.oldest() == a_bench("2")
 
 
-def test_a_file_without_end_is_refused_and_not_read_to_its_end(tmp_path: Path) -> None:
+def test_a_file_without_end_is_put_aside_and_not_read_to_its_end(tmp_path: Path) -> None:
     waiting = WaitingBenches(tmp_path)
     waiting.add(a_bench("2"))
     with (tmp_path / FOLDER / "1.json").open("wb") as file:
         os.truncate(file.fileno(), 1 << 40)
-    with pytest.raises(StorageError, match="larger than"):
-        waiting.oldest()
+    assert waiting.oldest() == a_bench("2")
+    assert (tmp_path / FOLDER / "1.json.damaged").exists()
+
+
+def test_a_folder_that_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / FOLDER).write_bytes(b"")
+    with pytest.raises(StorageError, match="cannot read"):
+        WaitingBenches(tmp_path).oldest()
 
 
 def test_a_second_bench_is_refused_and_the_first_one_named(tmp_path: Path) -> None:
