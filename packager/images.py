@@ -1,4 +1,4 @@
-"""Reads folders of images, and brings them to a size only as the manifest will say; the packager's door to Pillow.
+"""Reads folders of images, and brings them to a size only as the manifest will say, by ``contract.pictures``.
 
 Guarantees: every file is bounded before it is read and before it is decoded; the digest of a set depends on the
 files' relative names and bytes alone, not on where the folder is or in which order the file system lists it.
@@ -17,21 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 
-from contract.errors import ManifestError
+from contract.errors import InputError, ManifestError
 from contract.manifest import ImagePreprocessing
-from contract.vision import fit_image
+from contract.pictures import FittedPicture, fit_picture, read_picture, size_of_picture
 
 MAX_IMAGES = 100_000
 FILE_MAX_BYTES = 64 << 20
 SET_MAX_BYTES = 2 << 30
 """Decoded pixels of one set: 2 GiB, about 14,000 images of 224 x 224 RGB; more does not sharpen a gate."""
-_MODES = {1: "L", 3: "RGB"}  # Pillow's names by number of channels
-_EIGHT_BITS = frozenset(("1", "L", "P", "RGB"))
-_PRINT = frozenset(("CMYK", "YCbCr"))
-_SIXTEEN_BITS = frozenset(("I;16", "I;16L", "I;16B", "I;16N"))
-_ALPHA = frozenset(("LA", "PA", "RGBA"))
 _INDEXED = frozenset(("1", "L", "P"))
-_OPAQUE = 255
 
 
 @dataclass(frozen=True)
@@ -142,8 +136,8 @@ def read_images(
         name = file.name.encode("utf-8", errors="surrogateescape")
         digest.update(len(name).to_bytes(4, "big") + name + hashlib.sha256(content).digest())
         decoded = _decode(content, file, shape, purpose, recipe)
-        sizes.append((decoded.shape[0], decoded.shape[1]))
-        pixels[position] = decoded if recipe is None else fit_image(decoded, recipe)
+        sizes.append(decoded.size)
+        pixels[position] = decoded.pixels
     return ImageSet(pixels, tuple(file.folder for file in files), digest.hexdigest(), tuple(sizes))
 
 
@@ -200,48 +194,18 @@ def _decode(
     shape: tuple[int, int, int],
     purpose: str,
     recipe: ImagePreprocessing | None,
-) -> npt.NDArray[np.uint8]:
+) -> FittedPicture:
+    what = f"{purpose} image {file.name}"
     height, width, channels = shape
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            if recipe is None and image.size != (width, height):
-                raise ManifestError(
-                    f"{purpose} image {file.name} is {image.size[0]} x {image.size[1]} pixels, "
-                    f"the model takes {width} x {height}",
-                    remedy="resize the images as your application does, or give --resize",
-                )
-            converted = _eight_bits(image, f"{purpose} image {file.name}").convert(_MODES[channels])
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        # Pillow's decoders raise SyntaxError and ValueError for broken files too.
-        raise ManifestError(
-            f"{purpose} image {file.name} is no image that can be decoded",
-            remedy="remove it from the folder, or save it again as PNG",
-        ) from error
-    return np.asarray(converted, dtype=np.uint8).reshape(converted.height, converted.width, channels)
-
-
-def _eight_bits(image: Image.Image, what: str) -> Image.Image:
-    """The same picture with 8 bits a channel, as gray, RGB or palette; refused where that is not settled.
-
-    16-bit gray is scaled from 0-65535 to 0-255 and rounded (PNG, third edition, section 13.12). 16-bit colour comes out
-    of Pillow with its upper 8 bits. CMYK and YCbCr become RGB by Pillow's plain formulas, without colour profiles.
-    """
-    if image.mode in _ALPHA or "transparency" in image.info:
-        with_alpha = image.convert("RGBA")
-        if with_alpha.getchannel("A").getextrema()[0] != _OPAQUE:
+        if recipe is not None:
+            return fit_picture(content, recipe, what=what)
+        size = size_of_picture(content, what=what)
+        if size != (height, width):
             raise ManifestError(
-                f"{what} is transparent in places, and nothing says what lies behind it",
-                remedy="put it on the background that your application uses, and save it without transparency",
+                f"{what} is {size[1]} x {size[0]} pixels, the model takes {width} x {height}",
+                remedy="resize the images as your application does, or give --resize",
             )
-        return with_alpha.convert("RGB")
-    if image.mode in _SIXTEEN_BITS:
-        values = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((values * 255 + 32_767) // 65_535).astype(np.uint8))
-    if image.mode in _PRINT:
-        return image.convert("RGB")
-    if image.mode not in _EIGHT_BITS:
-        raise ManifestError(
-            f"{what} has colour mode {image.mode}",
-            remedy="save it as gray or RGB, with 8 or 16 bits a channel",
-        )
-    return image
+        return FittedPicture(read_picture(content, channels, what=what), size)
+    except InputError as error:
+        raise ManifestError(str(error), remedy=error.remedy) from error

@@ -39,6 +39,9 @@ class Answering(Protocol):
     def infer_image(self, pixels: npt.NDArray[np.uint8]) -> list[npt.NDArray[np.float32]]:
         """Answer an image (H, W, C) uint8; only where the welcome ``takes_images``. See ``infer``."""
 
+    def infer_file(self, content: bytes) -> tuple[list[npt.NDArray[np.float32]], tuple[int, int]]:
+        """Answer an image file; its height and width in pixels too. Only where the welcome ``takes_files``."""
+
     def finish(
         self, outputs: Sequence[npt.NDArray[np.float32]], size: tuple[int, int] | None
     ) -> Sequence[npt.NDArray[np.float32]]:

@@ -46,6 +46,14 @@ class Area:
         count = shape[0] * shape[1] * shape[2]
         return np.frombuffer(self._memory, np.uint8, count, offset).reshape(shape)
 
+    def put(self, offset: int, content: bytes) -> None:
+        """Write bytes at an offset."""
+        self._memory[offset : offset + len(content)] = content
+
+    def take(self, offset: int, count: int) -> bytes:
+        """A copy of bytes at an offset."""
+        return self._memory[offset : offset + count]
+
 
 def create_area(size_bytes: int) -> tuple[Area, int]:
     """Make an area, all zeros, that can neither shrink nor grow any more.

@@ -1,6 +1,6 @@
 """What the synchronous and the asynchronous SDK decide alike: where the agent is, what an answer is, when to give up.
 
-Guarantees: an error names who has to do something about it. Reads the run folder, and nothing else.
+Guarantees: an error names who has to do something about it. Reads the run folder, and files that it is handed.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from contract.errors import (
 from edge_agent.inference import protocol
 from edge_agent.inference.breaker import left_of_rest_s
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
+from edge_agent.inference.image_files import read_file
 from edge_agent.inference.protocol import ScoredClass
 
 DEFAULT_RUN_DIR = "/run/litefleet"
@@ -74,6 +75,20 @@ class Inference(msgspec.Struct, frozen=True):
     def score(self) -> float | None:
         """Of the best class."""
         return self.classes[0].score if self.classes else None
+
+
+def is_path(what: What | os.PathLike[str]) -> bool:
+    """Whether an application names a file instead of handing over what to ask."""
+    return isinstance(what, (str, os.PathLike))
+
+
+def load_what(what: What | os.PathLike[str]) -> What:
+    """What is asked, read from the disk where it is a path.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    return read_file(Path(what)) if isinstance(what, (str, os.PathLike)) else what
 
 
 def run_folder(run_dir: str | Path | None) -> Path:

@@ -1,8 +1,8 @@
 """The SDK for asyncio: the same questions and answers as ``edge_agent.inference.client``, without blocking.
 
-Guarantees: what the synchronous SDK guarantees; besides, no thread is started, several requests may be under way at a
-time, and what is asked beyond the bounds is refused and counted instead of piling up. Cancelling a request is safe: no
-later request gets its answer. Belongs to the event loop that first uses it.
+Guarantees: what the synchronous SDK guarantees; besides, no thread is started but to read a path, several requests may
+be under way at a time, and what is asked beyond the bounds is refused and counted instead of piling up. Cancelling a
+request is safe: no later request gets its answer. Belongs to the event loop that first uses it.
 
 Example:
     >>> async with connect_async() as fleet:  # doctest: +SKIP
@@ -13,11 +13,12 @@ Example:
 from __future__ import annotations
 
 import asyncio
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
 from contract.identifiers import parse_model
-from edge_agent.inference.asking import DEFAULT_DEADLINE_S, Inference, What, run_folder
+from edge_agent.inference.asking import DEFAULT_DEADLINE_S, Inference, What, is_path, load_what, run_folder
 from edge_agent.inference.lane import Lane
 from edge_agent.inference.protocol import Welcome
 
@@ -90,7 +91,7 @@ class AsyncModel:
         """How many requests to this model found too many others waiting."""
         return self._lane.refused
 
-    async def infer(self, what: What, *, deadline_s: float | None = None) -> Inference:
+    async def infer(self, what: What | PathLike[str], *, deadline_s: float | None = None) -> Inference:
         """Ask.
 
         Args:
@@ -105,7 +106,9 @@ class AsyncModel:
             AgentUnavailableError: The agent does not run, or its worker did not come back in time.
             NotFoundError: The model is not deployed.
         """
-        return await self._lane.infer(what, self._end(deadline_s))
+        ends = self._end(deadline_s)
+        asked = await asyncio.to_thread(load_what, what) if is_path(what) else load_what(what)
+        return await self._lane.infer(asked, ends)
 
     async def wait(self, wait_s: float = 0.0) -> None:
         """Wait until the model can be asked; see ``edge_agent.inference.client.Agent.model``.

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import threading
 import time
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
@@ -32,6 +33,7 @@ from edge_agent.inference.asking import (
     check_rest,
     deadly,
     inference_of,
+    load_what,
     pauses_s,
     run_folder,
     unavailable,
@@ -130,13 +132,14 @@ class Model:
                 return self._connect(ends).dialogue.welcome
             return self._connection.dialogue.welcome
 
-    def infer(self, what: What, *, deadline_s: float | None = None) -> Inference:
+    def infer(self, what: What | PathLike[str], *, deadline_s: float | None = None) -> Inference:
         """Ask.
 
         Args:
             what: The model's input tensor in its own shape and dtype; or an image (H, W), (H, W, 1) or (H, W, 3)
-                uint8, 0-255, gray or RGB, which the worker brings to the model's size and range; or a mapping from
-                input name to tensor for models with several.
+                uint8, 0-255, gray or RGB, which the worker brings to the model's size and range; or the bytes of a
+                JPEG or PNG file, or its path, which the worker decodes as the packager did when it measured the
+                model; or a mapping from input name to tensor for models with several.
             deadline_s: How long it may take, retries included.
 
         Raises:
@@ -147,9 +150,10 @@ class Model:
             NotFoundError: The model is not deployed any more.
         """
         ends = time.monotonic() + (self._deadline_s if deadline_s is None else deadline_s)
+        asked = load_what(what)
         with self._lock:
             for _ in range(MAX_DEATHS):
-                answer = self._try(what, ends)
+                answer = self._try(asked, ends)
                 if answer is not None:
                     return answer
         raise deadly(self.name)

@@ -186,6 +186,8 @@ class Clients:
             if fault:
                 raise InputError(fault)
             outputs = model.infer_image(area.image(start, (request.height, request.width, request.channels)))
+        elif request.file_bytes:
+            outputs, size = model.infer_file(_file_of(model.welcome, area, request))
         else:
             outputs = model.infer(client.inputs)
         for view, output in zip(client.outputs, model.finish(outputs, size), strict=True):
@@ -203,6 +205,21 @@ class Clients:
         if self._clients.pop(client.socket.fileno(), None) is not None:
             self._poll.unregister(client.socket)
             client.socket.close()
+
+
+def _file_of(welcome: protocol.Welcome, area: Area, request: protocol.Request) -> bytes:
+    """A copy of a request's image file, which nobody can change while it is decoded.
+
+    Raises:
+        InputError: The model takes none, or it is not there.
+    """
+    if not welcome.takes_files:
+        raise InputError(f"{welcome.model} takes no image files")
+    start = welcome.tensor_bytes
+    fault = protocol.file_fault(request.file_bytes, area.size_bytes - start)
+    if fault:
+        raise InputError(fault)
+    return area.take(start, request.file_bytes)
 
 
 def refusal_of(error: LitefleetError, sequence: int = 0, *, is_draining: bool = False) -> bytes:

@@ -122,6 +122,9 @@ class Dialogue:
         if feed.image is not None:
             request = protocol.Request(self._sequence, *feed.image.shape)
             self._area.image(self.welcome.tensor_bytes, feed.image.shape)[...] = feed.image
+        elif feed.file:
+            request = protocol.Request(self._sequence, file_bytes=len(feed.file))
+            self._area.put(self.welcome.tensor_bytes, feed.file)
         else:
             for view, tensor in zip(self._inputs, feed.tensors, strict=True):
                 view[...] = tensor

@@ -4,6 +4,7 @@ PURE. Rules:
 
 1. Nothing is converted but an image: another dtype or shape is refused, and the text says what the model takes.
 2. An array that is the model's own input is taken as that, also when it could pass for an image.
+3. Bytes are an image file. What is in it is for the worker to find out, who decodes it as the packager does.
 """
 
 from __future__ import annotations
@@ -15,15 +16,23 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import InputError
-from edge_agent.inference.protocol import IMAGE_MAX_BYTES, AreaTensor, Request, Welcome, image_fault
+from edge_agent.inference.protocol import (
+    IMAGE_MAX_BYTES,
+    AreaTensor,
+    Request,
+    Welcome,
+    file_fault,
+    image_fault,
+)
 
 
 class Feed(NamedTuple):
-    """Either the inputs in the model's order, or an image (H, W, C) uint8."""
+    """The inputs in the model's order, or an image (H, W, C) uint8, or an image file; its bytes in the area."""
 
     tensors: tuple[npt.NDArray[Any], ...]
     image: npt.NDArray[np.uint8] | None
     image_bytes: int
+    file: bytes = b""
 
 
 def feed_of(what: npt.ArrayLike | Mapping[str, npt.ArrayLike], welcome: Welcome) -> Feed:
@@ -36,6 +45,8 @@ def feed_of(what: npt.ArrayLike | Mapping[str, npt.ArrayLike], welcome: Welcome)
     Raises:
         InputError: It is nothing that the model takes.
     """
+    if isinstance(what, (bytes, bytearray)):
+        return _file(bytes(what), welcome)
     if isinstance(what, Mapping):
         return _tensors(what, welcome)
     array = np.asarray(what)
@@ -76,6 +87,20 @@ def _image(array: npt.NDArray[np.uint8]) -> Feed:
     return Feed((), pixels, pixels.size)
 
 
+def _file(content: bytes, welcome: Welcome) -> Feed:
+    if not welcome.takes_images:
+        raise InputError(f"{welcome.model} takes tensors, not images", remedy=_wanted(welcome))
+    if not welcome.takes_files:
+        raise InputError(
+            f"the worker of {welcome.model} takes no image files yet",
+            remedy="install the same litefleet version in the application and the agent, or decode it first",
+        )
+    fault = file_fault(len(content), IMAGE_MAX_BYTES)
+    if fault:
+        raise InputError(fault, remedy="give the bytes of a JPEG or PNG file")
+    return Feed((), None, len(content), content)
+
+
 def _fault(array: npt.NDArray[Any], place: AreaTensor) -> str:
     """Why an array is not an input; empty when it is."""
     if array.shape == place.shape and array.dtype == np.dtype(place.dtype.value):
@@ -89,5 +114,9 @@ def _shown(array: npt.NDArray[Any]) -> str:
 
 def _wanted(welcome: Welcome) -> str:
     wanted = ", ".join(f"{place.name!r} {place.shape} {place.dtype.value}" for place in welcome.inputs)
-    image = ", or an image (H, W), (H, W, 1) or (H, W, 3) uint8" if welcome.takes_images else ""
+    image = (
+        ", or an image (H, W), (H, W, 1) or (H, W, 3) uint8, or a JPEG or PNG file"
+        if welcome.takes_images
+        else ""
+    )
     return f"give {wanted}{image}"

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -25,6 +26,7 @@ from contract.vision import fit_image, prepare_image
 from edge_agent.inference import protocol
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.engine import UNPROVED, Engine
+from edge_agent.inference.image_files import fit_file
 from edge_agent.inference.postprocess import Dequantizer, best_classes, check_numbers, softmax
 from edge_agent.inference.preprocess import PixelQuantizer, Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
@@ -64,7 +66,6 @@ class LoadedModel:
         """
         manifest = slot.manifest
         self._slot = slot
-        self._threads = threads
         self.digest = slot.variant.artifact.sha256
         self.threads = threads
         self.run_seconds: dict[int, float] | None = None
@@ -128,8 +129,9 @@ class LoadedModel:
             inputs=inputs,
             outputs=outputs,
             takes_images=manifest.preprocessing is not None and len(inputs) == 1,
+            takes_files=manifest.preprocessing is not None and len(inputs) == 1,
             tensor_bytes=total,
-            threads=self._threads,
+            threads=self.threads,
             slot_dir=str(self._slot.folder),
         )
 
@@ -159,6 +161,7 @@ class LoadedModel:
         del self.graph  # memory holds one of them
         self.graph = self._load(threads)
         self.threads = threads
+        self.welcome = msgspec.structs.replace(self.welcome, threads=threads)
 
     def warm_up(self) -> None:
         """Run until it is as fast as it gets.
@@ -223,6 +226,17 @@ class LoadedModel:
             # What another process may change meanwhile are pixels before and after.
             return self._run([fit_image(pixels, recipe).reshape(self._inputs[0].shape)])
         return self.infer([prepare_image(pixels, recipe)])
+
+    def infer_file(self, content: bytes) -> tuple[list[npt.NDArray[np.float32]], tuple[int, int]]:
+        """Run on an image file; the file's height and width too. See ``infer_image``.
+
+        Raises:
+            InputError: It cannot be decoded, or is too large.
+        """
+        recipe = self._slot.manifest.preprocessing
+        assert recipe is not None  # noqa: S101 - the caller saw takes_files
+        picture = fit_file(content, recipe)
+        return self.infer_image(picture.pixels), picture.size
 
     def finish(
         self, outputs: Sequence[npt.NDArray[np.float32]], size: tuple[int, int] | None

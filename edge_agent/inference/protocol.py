@@ -7,7 +7,8 @@ PURE. Rules:
 2. The order is fixed. Worker: Welcome (or a Failure, when it takes no more). Client: Attach, with the descriptor of
    a memfd. Worker: Attached. Then the client sends one Request at a time, and each gets one Result or Failure.
 3. Tensors never travel in frames: they lie in the client's memfd, the *area*, where the Welcome says. All inputs
-   come first, then all outputs, each aligned to a cache line; an image, when one is sent, starts after them.
+   come first, then all outputs, each aligned to a cache line; an image or an image file, when one is sent, starts
+   after them.
 4. A Result or Failure with ``is_draining`` is the last that a client should ask of this worker: connect again.
 5. Fixed frames are little-endian structs because they are on the path of every request; the rest is JSON.
 """
@@ -32,6 +33,8 @@ IMAGE_MAX_BYTES = 64 << 20
 """64 MiB: a 21-megapixel RGB image."""
 IMAGE_MAX_SIDE = 8192
 """Pixels. Bounds what resizing allocates: its intermediate image is one side of the source by one of the target."""
+FILE_PIXELS_MAX = IMAGE_MAX_BYTES // 3
+"""Pixels of an image file, whatever size it is decoded at: libjpeg holds all of a progressive one."""
 AREA_STEP_BYTES = 1 << 16
 """Room for an image comes in such steps, so that images of about one size share an area."""
 ALIGNMENT_BYTES = 64
@@ -43,8 +46,8 @@ SOCKET_PATH_MAX_BYTES = 107
 WORKER_FOLDER = "w"
 PID_FILE = "agent.pid"
 
-_WELCOME, _ATTACH, _ATTACHED, _TENSORS, _IMAGE, _RESULT, _FAILURE = b"WAaTIRF"
-_REQUEST = struct.Struct("<BxxxIIII")  # kind, sequence, height, width, channels
+_WELCOME, _ATTACH, _ATTACHED, _TENSORS, _IMAGE, _FILE, _RESULT, _FAILURE = b"WAaTIBRF"
+_REQUEST = struct.Struct("<BxxxIIII")  # kind, sequence, height (of a file: its bytes), width, channels
 _ANSWER = struct.Struct("<BBHId")  # kind, is_draining, number of classes, sequence, service time in seconds
 _CLASS = struct.Struct("<IfH")  # index, score, bytes of the label that follows
 RESULT_FIXED_BYTES = _ANSWER.size
@@ -75,6 +78,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
         inputs: What a client writes.
         outputs: What the worker writes, always float32 real values.
         takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
+        takes_files: Whether the bytes of an image file may be sent instead; false from workers that cannot.
         tensor_bytes: Where an image starts, and the least size of an area.
         threads: How many work on a request.
         slot_dir: Folder with the model's manifest on this device; empty for what is no model.
@@ -89,18 +93,20 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[AreaTensor, ...]
     takes_images: bool
     tensor_bytes: int
+    takes_files: bool = False
     threads: int = 1
     slot_dir: str = ""
     answered: int = 0
 
 
 class Request(NamedTuple):
-    """One inference. With ``height`` 0 the inputs lie in the area, else an image of that size, uint8."""
+    """One inference. The inputs lie in the area; with ``height``, an image of that size, uint8; or a file's bytes."""
 
     sequence: int
     height: int = 0
     width: int = 0
     channels: int = 0
+    file_bytes: int = 0
 
 
 class ScoredClass(msgspec.Struct, frozen=True):
@@ -165,13 +171,22 @@ def image_fault(request: Request, room_bytes: int) -> str:
         request: As received.
         room_bytes: Bytes of the area after its tensors.
     """
-    _, height, width, channels = request
+    _, height, width, channels, _ = request
     if channels not in {1, 3}:
         return f"an image has 1 or 3 channels, not {channels}"
     if not (1 <= height <= IMAGE_MAX_SIDE and 1 <= width <= IMAGE_MAX_SIDE):
         return f"an image of {height} x {width} pixels; each side may have 1 to {IMAGE_MAX_SIDE}"
     if height * width * channels > room_bytes:
         return f"an image of {height * width * channels} bytes in an area with room for {room_bytes}"
+    return ""
+
+
+def file_fault(file_bytes: int, room_bytes: int) -> str:
+    """Why an image file cannot be read; empty when it can. See ``image_fault``."""
+    if not 1 <= file_bytes <= IMAGE_MAX_BYTES:
+        return f"an image file of {file_bytes} bytes; 1 to {IMAGE_MAX_BYTES} are possible"
+    if file_bytes > room_bytes:
+        return f"an image file of {file_bytes} bytes in an area with room for {room_bytes}"
     return ""
 
 
@@ -214,7 +229,9 @@ def encode_attached() -> bytes:
 
 def encode_request(request: Request) -> bytes:
     """Bytes of a Request."""
-    return _REQUEST.pack(_IMAGE if request.height else _TENSORS, *request)
+    if request.file_bytes:
+        return _REQUEST.pack(_FILE, request.sequence, request.file_bytes, 0, 0)
+    return _REQUEST.pack(_IMAGE if request.height else _TENSORS, *request[:4])
 
 
 def encode_result(
@@ -241,6 +258,8 @@ def parse_request(frame: bytes | memoryview) -> Request:
     if len(frame) != _REQUEST.size:
         raise MessageError(f"a request has {_REQUEST.size} bytes, not {len(frame)}")
     kind, *fields = _REQUEST.unpack(frame)
+    if kind == _FILE and fields[1] and not any(fields[2:]):
+        return Request(fields[0], file_bytes=fields[1])
     request = Request(*fields)
     if kind not in {_TENSORS, _IMAGE} or (kind == _IMAGE) != bool(request.height):
         raise MessageError(f"frame of kind {kind} where a request must stand")

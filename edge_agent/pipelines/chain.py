@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_agent.inference.asking import Inference
+from edge_agent.inference.image_files import decode_file
 from edge_agent.inference.protocol import Welcome, check_welcome
 from edge_agent.pipelines.crops import Rules, Selection, crop, select_boxes
 from edge_agent.pipelines.layout import crop_stage, pipeline_welcome
@@ -23,6 +24,8 @@ _LABEL_MAX_BYTES = 512
 """An answer with the most crops, each with such a label, takes half a frame."""
 _Floats = npt.NDArray[np.float32]
 _Class = tuple[int, float, bytes]
+_NOWHERE = (0, 0)
+"""Size of an image that a model looks at, and nobody here."""
 
 
 class Chain:
@@ -74,6 +77,13 @@ class Chain:
         self._classes = [_class_of(answer) for answer in answers if answer.classes]
         return self._gather(found, chosen, answers)
 
+    def infer_file(self, content: bytes) -> tuple[list[_Floats], tuple[int, int]]:
+        """See ``Answering``; crops are cut from the file decoded in full."""
+        if not self._place:
+            return self._follow_all(content), _NOWHERE
+        pixels = decode_file(content)
+        return self.infer_image(pixels), (pixels.shape[0], pixels.shape[1])
+
     def finish(self, outputs: Sequence[_Floats], size: tuple[int, int] | None) -> Sequence[_Floats]:
         """See ``Answering``; they are finished."""
         del size
@@ -84,7 +94,7 @@ class Chain:
         del outputs
         return self._classes
 
-    def _follow_all(self, what: npt.NDArray[np.uint8] | dict[str, npt.NDArray[Any]]) -> list[_Floats]:
+    def _follow_all(self, what: npt.NDArray[np.uint8] | bytes | dict[str, npt.NDArray[Any]]) -> list[_Floats]:
         ends = self._members.begin()
         answer = self._members.ask(self._stages[0].model, what, ends)
         answer = self._follow(answer, self._stages[1:], ends)

@@ -92,6 +92,10 @@ class Ensemble:
         """See ``Answering``."""
         return self._ask_all(pixels)
 
+    def infer_file(self, content: bytes) -> tuple[list[_Floats], tuple[int, int]]:
+        """See ``Answering``; nobody here needs the size."""
+        return self._ask_all(content), (0, 0)
+
     def finish(self, outputs: Sequence[_Floats], size: tuple[int, int] | None) -> Sequence[_Floats]:
         """See ``Answering``; they are finished."""
         del size

@@ -73,6 +73,7 @@ def welcome_of(
         inputs=placed_inputs,
         outputs=placed_outputs,
         takes_images=takes_images,
+        takes_files=takes_images and all(each.takes_files for each in served if each.takes_images),
         tensor_bytes=total,
     )
 

@@ -22,6 +22,7 @@ from tests.support.inference_slots import DIGITS, START_S, a_slot, images_of, ma
 from tests.support.packager_static import RECIPES, SOURCE, a_recipe, bare, some_pixels
 
 SHAPE = (8, 8, 1)
+SIDES = (9, 17, 40, 129, 1080)
 FLOAT_MODEL = DIGITS / "digits-1.0.0.tflite"
 
 
@@ -61,11 +62,46 @@ def test_packager_and_worker_give_the_same_scores_for_photos_of_any_size(
     serve(pool, slot=slot)
     with connect(run_dir).model("digits") as model:
         answers = [model.infer(np.asarray(Image.open(path))) for path in paths]
+        of_files = [model.infer(path) for path in paths]
+
+    answered = np.concatenate([answer.outputs["probabilities"] for answer in answers])
+    assert np.array_equal(answered, measured)
+    assert np.array_equal(np.concatenate([answer.outputs["probabilities"] for answer in of_files]), measured)
+    assert [answer.index for answer in answers] == measured.argmax(axis=1).tolist()
+    assert len(set(measured.argmax(axis=1).tolist())) > 1
+
+
+@pytest.mark.parametrize("resize", list(Resize))
+def test_packager_and_worker_give_the_same_scores_for_jpegs_that_are_decoded_smaller(
+    pool: Pool, run_dir: Path, tmp_path: Path, resize: Resize
+) -> None:
+    paths: list[Path] = []
+    for digit in range(10):
+        (tmp_path / "images" / str(digit)).mkdir(parents=True)
+        for wide in SIDES if digit % 3 == 0 else SIDES[:2]:
+            path = tmp_path / "images" / str(digit) / f"{wide:04}.jpg"
+            tall = wide * (9 + digit) // 12
+            photo = Image.fromarray(images_of(digit, 1)[0]).resize((wide, tall)).convert("RGB")
+            photo.save(path, quality=80, progressive=digit % 2 == 0)
+            paths.append(path)
+    recipe = plan_preprocessing(Geometry(*SHAPE), (3.0,), (200.0,), fitting=Fitting(resize, pad=0))
+    samples = load_labelled_images(tmp_path / "images", SHAPE, 10, (), recipe)
+    task = classified_images(samples, recipe, 10)
+    content = FLOAT_MODEL.read_bytes()
+    (measured,) = LoadedModel(content, DelegateName.XNNPACK).run(task.inputs(range(len(task))))
+
+    slot = a_slot(tmp_path / "slot", content=content, variant={"name": "float32"}, preprocessing=recipe)
+    serve(pool, slot=slot)
+    with connect(run_dir).model("digits") as model:
+        answers = [model.infer(path.read_bytes()) for path in paths]
+        full = model.infer(np.asarray(Image.open(paths[SIDES.index(1080)])))
 
     answered = np.concatenate([answer.outputs["probabilities"] for answer in answers])
     assert np.array_equal(answered, measured)
     assert [answer.index for answer in answers] == measured.argmax(axis=1).tolist()
-    assert len(set(measured.argmax(axis=1).tolist())) > 1
+    # The one that was decoded in full is near, and not the same: else nothing was decoded smaller.
+    difference = np.abs(full.outputs["probabilities"] - answered[SIDES.index(1080)]).max()
+    assert 0 < difference < 0.3
 
 
 @pytest.mark.parametrize("name", RECIPES)

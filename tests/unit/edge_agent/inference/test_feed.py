@@ -23,6 +23,7 @@ def a_welcome(*inputs: tuple[str, tuple[int, ...], DType], takes_images: bool = 
         inputs=places,
         outputs=outputs,
         takes_images=takes_images,
+        takes_files=takes_images,
         tensor_bytes=size,
     )
 
@@ -47,6 +48,26 @@ def test_an_image_is_left_to_the_worker(shape: tuple[int, ...]) -> None:
     assert feed.image is not None
     assert feed.image.shape == (20, 10, shape[2] if len(shape) == 3 else 1)
     assert feed.image_bytes == feed.image.size
+
+
+@pytest.mark.parametrize("content", [b"a file", bytearray(b"a file")])
+def test_bytes_are_a_file_and_left_to_the_worker(content: bytes) -> None:
+    assert feed_of(content, a_welcome()) == ((), None, 6, b"a file")
+
+
+def test_a_file_for_a_model_that_takes_no_images_is_refused() -> None:
+    with pytest.raises(InputError, match="digits takes tensors, not images"):
+        feed_of(b"a file", a_welcome(takes_images=False))
+
+
+def test_a_file_for_a_worker_from_before_is_refused() -> None:
+    with pytest.raises(InputError, match="takes no image files yet"):
+        feed_of(b"a file", msgspec.structs.replace(a_welcome(), takes_files=False))
+
+
+def test_a_file_without_bytes_is_refused() -> None:
+    with pytest.raises(InputError, match="an image file of 0 bytes"):
+        feed_of(b"", a_welcome())
 
 
 def test_the_models_own_uint8_tensor_is_no_image() -> None:

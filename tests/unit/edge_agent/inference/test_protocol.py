@@ -62,6 +62,20 @@ def test_a_request_for_an_image_has_these_bytes() -> None:
     assert protocol.parse_request(memoryview(frame)) == Request(1, 480, 640, 3)
 
 
+def test_a_request_for_an_image_file_has_these_bytes() -> None:
+    frame = protocol.encode_request(Request(2, file_bytes=70_000))
+
+    assert frame == b"B\0\0\0" + struct.pack("<IIII", 2, 70_000, 0, 0)
+    assert protocol.parse_request(frame) == Request(2, file_bytes=70_000)
+
+
+def test_a_file_must_have_bytes_that_fit_the_area() -> None:
+    assert protocol.file_fault(1, 1) == ""
+    assert "room for 9" in protocol.file_fault(10, 9)
+    assert "0 bytes" in protocol.file_fault(0, 9)
+    assert protocol.file_fault(protocol.IMAGE_MAX_BYTES + 1, 1 << 40)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
@@ -71,8 +85,13 @@ def test_a_request_for_an_image_has_these_bytes() -> None:
         b"X" + protocol.encode_request(Request(1))[1:],
         b"T" + protocol.encode_request(Request(1, 8, 8, 1))[1:],
         b"I" + protocol.encode_request(Request(1))[1:],
+        b"B" + protocol.encode_request(Request(1))[1:],
+        b"B" + protocol.encode_request(Request(1, 8, 8, 1))[1:],
     ],
-    ids=["empty", "short", "long", "unknown kind", "tensors with a size", "image without a size"],
+    ids=[
+        *("empty", "short", "long", "unknown kind", "tensors with a size", "image without a size"),
+        *("file without bytes", "file with a size"),
+    ],
 )
 def test_what_is_no_request_is_refused(frame: bytes) -> None:
     with pytest.raises(MessageError):
