@@ -6,7 +6,7 @@ PURE. Rules:
 2. Parameters of extensions that change what is computed, and that are not supported, are refused; others that are
    not known are passed over, since senders add their own.
 3. Inputs go by name. Besides its own tensor, a model that takes images takes one as UINT8 [height, width] or
-   [height, width, 1 or 3].
+   [height, width, 1 or 3], or a JPEG or PNG file as one binary BYTES element.
 
 Source: kserve/open-inference-protocol; Triton's binary tensor data, sequence, classification and shared memory
 extensions (https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/protocol).
@@ -14,6 +14,7 @@ extensions (https://docs.nvidia.com/deeplearning/triton-inference-server/user-gu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -29,6 +30,9 @@ from edge_agent.inference.protocol import Welcome
 MAX_TENSORS = 64
 JSON_MAX_BYTES = 1 << 20
 """JSON of one request: it is read on the gateway's only thread, and others wait meanwhile."""
+BYTES = "BYTES"
+"""Datatype of an image file."""
+_LENGTH_BYTES = 4
 _PARAMETERS_MAX_BYTES = 4096
 _REFUSED = {
     "shared_memory_region": "shared memory is not supported: send the tensor in the body",
@@ -70,10 +74,10 @@ _Parameters = dict[str, "str | int | float | bool | None"]
 
 @dataclass(frozen=True)
 class Given:
-    """An input as it came: ``content`` where it is binary, else ``text``, a JSON value."""
+    """An input as it came: ``content`` where it is binary, else ``text``, a JSON value; a file has no ``dtype``."""
 
     name: str
-    dtype: DType
+    dtype: DType | None
     shape: tuple[int, ...]
     text: bytes
     content: memoryview | None
@@ -158,7 +162,7 @@ def _inputs(found: list[_Given], content: memoryview) -> tuple[Given, ...]:
         inputs.append(
             Given(
                 name=given.name,
-                dtype=tensors.dtype_of(given.datatype, where),
+                dtype=None if given.datatype == BYTES else tensors.dtype_of(given.datatype, where),
                 shape=tensors.check_shape(given.shape, where),
                 text=bytes(given.data),
                 content=piece,
@@ -219,7 +223,8 @@ def check_fit(request: InferRequest, welcome: Welcome) -> None:
     Raises:
         InputError: The model takes or gives something else; the text says what.
     """
-    faults = [] if _is_image(request, welcome) else _input_faults(request, welcome)
+    is_taken = _is_image(request, welcome) or _is_file(request, welcome)
+    faults = [] if is_taken else _input_faults(request, welcome)
     known = {place.name for place in welcome.outputs}
     faults += [f"{name!r} is no output" for name in request.wanted or () if name not in known]
     if faults:
@@ -239,15 +244,20 @@ def _input_faults(request: InferRequest, welcome: Welcome) -> list[str]:
     return faults
 
 
-def feed_arrays(request: InferRequest, welcome: Welcome) -> npt.NDArray[Any] | dict[str, npt.NDArray[Any]]:
+def feed_arrays(
+    request: InferRequest, welcome: Welcome
+) -> npt.NDArray[Any] | bytes | dict[str, npt.NDArray[Any]]:
     """What the SDK is asked.
 
     Raises:
         InputError: Data is not what its datatype and shape say.
     """
+    if _is_file(request, welcome):
+        return _file_in(request.inputs[0])
     arrays: dict[str, npt.NDArray[Any]] = {}
     for given in request.inputs:
         where = f"input {given.name!r}"
+        assert given.dtype is not None  # noqa: S101 - check_fit compared it with a tensor's
         if given.content is not None:
             arrays[given.name] = tensors.from_binary(given.content, given.dtype, given.shape, where)
         else:
@@ -270,12 +280,41 @@ def _is_image(request: InferRequest, welcome: Welcome) -> bool:
     )
 
 
-def _shown(dtype: DType, shape: tuple[int, ...]) -> str:
-    return f"{tensors.datatype_of(dtype)} {list(shape)}"
+def _is_file(request: InferRequest, welcome: Welcome) -> bool:
+    given = request.inputs[0]
+    return (
+        welcome.takes_files
+        and len(request.inputs) == 1
+        and given.name == welcome.inputs[0].name
+        and given.dtype is None
+        and math.prod(given.shape) == 1
+    )
+
+
+def _file_in(given: Given) -> bytes:
+    """The one element of a BYTES tensor: its length in four bytes, little-endian, then itself.
+
+    Raises:
+        InputError: It came as JSON, or its length is another.
+    """
+    where = f"input {given.name!r}"
+    if given.content is None:
+        raise InputError(
+            f"{where}: JSON holds no image file", remedy="send it in binary, with binary_data_size"
+        )
+    size = int.from_bytes(given.content[:_LENGTH_BYTES], "little")
+    if len(given.content) < _LENGTH_BYTES or size != len(given.content) - _LENGTH_BYTES:
+        raise InputError(f"{where}: one BYTES element of {size} bytes in {len(given.content)} bytes")
+    return bytes(given.content[_LENGTH_BYTES:])
+
+
+def _shown(dtype: DType | None, shape: tuple[int, ...]) -> str:
+    return f"{BYTES if dtype is None else tensors.datatype_of(dtype)} {list(shape)}"
 
 
 def _taken(welcome: Welcome) -> str:
     taken = ", ".join(f"{place.name!r} {_shown(place.dtype, place.shape)}" for place in welcome.inputs)
     given = ", ".join(repr(place.name) for place in welcome.outputs)
     image = ", or an image UINT8 [height, width, 1 or 3]" if welcome.takes_images else ""
+    image += ", or a JPEG or PNG file BYTES [1]" if welcome.takes_files else ""
     return f"send {taken}{image}; outputs are {given}"

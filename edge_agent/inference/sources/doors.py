@@ -18,8 +18,9 @@ class Frame:
 
     Attributes:
         name: What people call it: a path, a topic, a camera.
-        load: Decodes it: an image (H, W) or (H, W, 3) uint8, 0-255, gray or RGB, or a tensor. InputError when it
-            is none. Called once, and only for a frame that is answered: dropped ones are never decoded.
+        load: Decodes it: an image (H, W) or (H, W, 3) uint8, 0-255, gray or RGB, a tensor, or a JPEG's bytes.
+            InputError when it is none. Called once, and only for a frame that is answered: dropped ones are never
+            decoded.
         done: Called once it was answered, or can never be.
     """
 

@@ -1,7 +1,8 @@
 """Bytes and camera buffers to what a model can be asked.
 
 Guarantees: what cannot be read is an InputError; nothing is unpickled; a decoded image or array is never larger than
-the worker takes, and that is known before it is decoded.
+the worker takes, and that is known before it is decoded. A JPEG stays as it is: the worker decodes it, at a part of its
+size where that will do, as the packager did when it measured the model.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import numpy.typing as npt
 from PIL import Image
 
 from contract.errors import InputError
+from edge_agent.inference.image_files import read_file
 from edge_agent.inference.protocol import IMAGE_MAX_BYTES
 
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".webp"))
 _GRAY_MODES = frozenset(("1", "L", "I", "I;16", "F"))
 _NPY_MAGIC = b"\x93NUMPY"
+_JPEG_MAGIC = b"\xff\xd8\xff"
+"""Start of image, and of the marker after it (ITU-T T.81, annex B)."""
 # A pixel is at most three bytes.
 _MAX_PIXELS = IMAGE_MAX_BYTES // 3
 
@@ -29,26 +33,24 @@ def list_images(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
-def load_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Decode an image file.
+def load_image(path: Path) -> npt.NDArray[np.uint8] | bytes:
+    """Read an image file, and decode it unless it is a JPEG.
 
     Returns:
-        (H, W) gray or (H, W, 3) RGB uint8, 0-255; transparency is dropped.
+        (H, W) gray or (H, W, 3) RGB uint8, 0-255; transparency is dropped. Of a JPEG its bytes.
 
     Raises:
         InputError: It is no image that can be read.
     """
-    return _decode(path, str(path))
+    return decode_image(read_file(path), str(path))
 
 
-def decode_image(content: bytes | memoryview, name: str) -> npt.NDArray[np.uint8]:
+def decode_image(content: bytes, name: str) -> npt.NDArray[np.uint8] | bytes:
     """The same of an image's bytes: JPEG, PNG, BMP, WebP and what else pillow reads."""
-    return _decode(io.BytesIO(content), name)
-
-
-def _decode(place: Path | io.BytesIO, name: str) -> npt.NDArray[np.uint8]:
+    if content.startswith(_JPEG_MAGIC):
+        return content
     try:
-        with Image.open(place) as image:
+        with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > _MAX_PIXELS:
                 raise InputError(f"{name} has {image.width} x {image.height} pixels, more than {_MAX_PIXELS}")
             return np.asarray(image.convert("L" if image.mode in _GRAY_MODES else "RGB"), np.uint8)
@@ -56,7 +58,7 @@ def _decode(place: Path | io.BytesIO, name: str) -> npt.NDArray[np.uint8]:
         raise InputError(f"{name} cannot be read as an image: {error}") from error
 
 
-def decode_payload(payload: bytes, name: str) -> npt.NDArray[Any]:
+def decode_payload(payload: bytes, name: str) -> npt.NDArray[Any] | bytes:
     """An image's bytes, or a ``.npy`` file of numbers.
 
     Raises:
@@ -73,9 +75,9 @@ def decode_payload(payload: bytes, name: str) -> npt.NDArray[Any]:
 
 
 def decode_camera(
-    content: bytes | memoryview, pixel_format: str, width: int, height: int
-) -> npt.NDArray[np.uint8]:
-    """A buffer of a V4L2 camera.
+    content: bytes, pixel_format: str, width: int, height: int
+) -> npt.NDArray[np.uint8] | bytes:
+    """A buffer of a V4L2 camera, as ``load_image`` gives it.
 
     Args:
         content: The buffer's bytes.

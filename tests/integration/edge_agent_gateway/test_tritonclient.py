@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
 import tritonclient.http.aio as triton_aio
+from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 from tests.support.gateway import RunningGateway
@@ -74,6 +76,15 @@ def test_an_image_as_it_is(client: triton.InferenceServerClient) -> None:
     assert client.infer("digits", [given], model_version="1.0.0").as_numpy("probabilities").argmax() == 6
 
 
+def test_an_image_file(client: triton.InferenceServerClient) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(images_of(6)[0]).resize((320, 200)).save(stream, "JPEG")
+    given = triton.InferInput("image", [1], "BYTES")
+    given.set_data_from_numpy(np.array([stream.getvalue()], dtype=np.object_))
+
+    assert client.infer("digits", [given]).as_numpy("probabilities").argmax() == 6
+
+
 def test_many_at_a_time(gateway: RunningGateway) -> None:
     with triton.InferenceServerClient(gateway.address, concurrency=6, network_timeout=20.0) as client:
         asked = [
@@ -107,7 +118,7 @@ def test_errors_come_as_the_clients_own_exception(client: triton.InferenceServer
     shared.set_shared_memory("region", 256)
     for asked, options, status, message in (
         ([wrong], {}, "400", r"must be FP32 \[1, 8, 8, 1\]"),
-        ([text], {}, "400", "BYTES is not supported"),
+        ([text], {}, "400", "no image that can be decoded as JPEG or PNG"),
         ([shared], {}, "400", "shared memory is not supported"),
         ([the_input(1)], {"sequence_id": 7}, "400", "sequences are not supported"),
         ([the_input(1)], {"model_version": "9.9.9"}, "404", "is not active"),

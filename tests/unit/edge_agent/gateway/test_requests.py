@@ -32,6 +32,7 @@ def a_welcome(*names: str, takes_images: bool = True) -> Welcome:
         inputs=inputs,
         outputs=outputs,
         takes_images=takes_images,
+        takes_files=takes_images,
         tensor_bytes=size,
     )
 
@@ -119,7 +120,7 @@ def test_binary_tensors_lie_behind_the_json_in_their_order() -> None:
         (binary(1 << 70), bytes(16), "binary_data_size 1180591620717411303424"),
         (binary(15), bytes(16), "1 bytes after the last"),
         ({"inputs": [IMAGE]}, b"x", "1 bytes after the last"),
-        ({"inputs": [{**IMAGE, "datatype": "BYTES"}]}, b"", "BYTES is not supported"),
+        ({"inputs": [{**IMAGE, "datatype": "BF16"}]}, b"", "BF16 is not supported"),
         ({"inputs": [{**IMAGE, "shape": [1, -2, 2, 1]}]}, b"", "positive"),
         ({"inputs": [{**IMAGE, "name": ""}]}, b"", "name"),
         ({"inputs": [IMAGE], "parameters": {"timeout": -1}}, b"", "microseconds"),
@@ -171,6 +172,36 @@ def test_an_image_is_taken_by_a_model_that_takes_images(shape: tuple[int, ...]) 
     with pytest.raises(InputError) as caught:
         check_fit(asked, a_welcome(takes_images=False))
     assert "must be FP32" in caught.value.summary()
+
+
+@pytest.mark.parametrize("shape", [[1], [1, 1]])
+def test_a_file_is_taken_by_a_model_that_takes_images(shape: list[int]) -> None:
+    content = b"\x06\0\0\0a file"
+    asked = parse(binary(len(content), shape=shape, datatype="BYTES"), content)
+
+    check_fit(asked, a_welcome())
+
+    assert feed_arrays(asked, a_welcome()) == b"a file"
+    with pytest.raises(InputError) as caught:
+        check_fit(asked, a_welcome(takes_images=False))
+    assert f"is BYTES {shape}, must be FP32" in caught.value.summary()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x06\0\0", b"\x07\0\0\0a file", b"\x01\0\0\0a file"])
+def test_a_file_of_another_length_than_it_says_is_refused(content: bytes) -> None:
+    asked = parse(binary(len(content), shape=[1], datatype="BYTES"), content, header_bytes=None)
+    with pytest.raises(InputError, match="one BYTES element"):
+        feed_arrays(asked, a_welcome())
+
+
+def test_two_files_and_a_file_as_json_are_refused() -> None:
+    two = parse(binary(4, shape=[2], datatype="BYTES"), bytes(4))
+    with pytest.raises(InputError, match="does not take"):
+        check_fit(two, a_welcome())
+    text = parse({"inputs": [{**IMAGE, "shape": [1], "datatype": "BYTES", "data": ["text"]}]})
+    check_fit(text, a_welcome())
+    with pytest.raises(InputError, match="JSON holds no image file"):
+        feed_arrays(text, a_welcome())
 
 
 def test_a_request_that_does_not_fit_hears_every_fault_and_what_is_taken() -> None:

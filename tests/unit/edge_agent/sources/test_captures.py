@@ -198,12 +198,12 @@ def test_an_address_is_shown_without_its_password() -> None:
 def test_buffers_of_every_format_become_rgb_or_gray() -> None:
     # ITU-R BT.601: 81 90 240 is red, 145 54 34 green; limited range.
     yuyv = bytes([81, 90, 81, 240, 145, 54, 145, 34])
-    pixels = decode_camera(yuyv, "YUYV", 2, 2)
+    pixels = np.asarray(decode_camera(yuyv, "YUYV", 2, 2))
     assert np.abs(pixels[0].astype(int) - [255, 0, 0]).max() <= 2
     assert np.abs(pixels[1].astype(int) - [0, 255, 0]).max() <= 2
-    assert decode_camera(bytes(range(6)), "RGB3", 2, 1)[0, 1].tolist() == [3, 4, 5]
-    assert decode_camera(bytes(range(6)), "BGR3", 2, 1)[0, 0].tolist() == [2, 1, 0]
-    assert decode_camera(bytes(range(4)), "GREY", 2, 2).tolist() == [[0, 1], [2, 3]]
+    assert np.asarray(decode_camera(bytes(range(6)), "RGB3", 2, 1))[0, 1].tolist() == [3, 4, 5]
+    assert np.asarray(decode_camera(bytes(range(6)), "BGR3", 2, 1))[0, 0].tolist() == [2, 1, 0]
+    assert np.asarray(decode_camera(bytes(range(4)), "GREY", 2, 2)).tolist() == [[0, 1], [2, 3]]
 
 
 @pytest.mark.parametrize(
@@ -218,6 +218,14 @@ def test_buffers_of_every_format_become_rgb_or_gray() -> None:
 def test_buffers_that_are_cut_off_or_unknown_are_refused(code: str, content: bytes, fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         decode_camera(content, code, 3, 1)
+
+
+def test_a_jpeg_stays_as_it_is_for_the_worker_to_decode(tmp_path: Path) -> None:
+    Image.new("RGB", (30, 20)).save(tmp_path / "image.jpg")
+    content = (tmp_path / "image.jpg").read_bytes()
+    assert load_image(tmp_path / "image.jpg") == content
+    assert images.decode_payload(content, "a message") == content
+    assert decode_camera(content, "MJPG", 30, 20) == content
 
 
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded() -> None:
@@ -253,6 +261,7 @@ def test_images_are_found_in_the_order_of_their_paths(tmp_path: Path) -> None:
 def test_images_come_as_gray_or_rgb(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
     Image.new(mode, (3, 2)).save(tmp_path / "image.png")
     pixels = load_image(tmp_path / "image.png")
+    assert isinstance(pixels, np.ndarray)
     assert pixels.shape == shape
     assert pixels.dtype == np.uint8
 
