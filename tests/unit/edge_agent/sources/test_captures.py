@@ -81,7 +81,9 @@ def test_a_camera_is_asked_for_jpeg_and_opened_again_after_it_was_unplugged() ->
     frame = capture.read(1.0)
     assert frame is not None
     assert frame.name == "/dev/video0"
-    assert np.asarray(frame.load()).shape == (2, 4, 3)
+    content = frame.load()
+    assert isinstance(content, bytes)
+    assert np.asarray(Image.open(io.BytesIO(content))).shape == (2, 4, 3)
     capture.read(1.0)
     with pytest.raises(NotFoundError, match="No such device"):
         capture.read(1.0)
