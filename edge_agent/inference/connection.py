@@ -19,7 +19,7 @@ from contract.errors import DeadlineError
 from edge_agent.inference import protocol
 from edge_agent.inference.asking import inference_of, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
-from edge_agent.inference.expecting import Expectation
+from edge_agent.inference.expecting import AWAKE_S, Expectation
 from edge_agent.inference.feed import Feed
 from edge_agent.inference.patience import Patience
 
@@ -132,13 +132,12 @@ class Connection:
 
     def _linger(self, asleep_s: float) -> None:
         """Sleep, then stay awake for an answer that will be there in a moment, as the last ones were."""
-        if (
-            asleep_s
-            and self._socket.fileno() < _SELECT_END
-            and not select.select((self._socket,), (), (), asleep_s)[0]
-        ):
-            self._rehearse()
-        ends = time.perf_counter() + protocol.SPIN_S
+        if asleep_s:
+            if self._socket.fileno() >= _SELECT_END:
+                return
+            if not select.select((self._socket,), (), (), asleep_s)[0]:
+                self._rehearse()
+        ends = time.perf_counter() + (AWAKE_S if asleep_s else protocol.SPIN_S)
         has_come = False
         while not has_come and time.perf_counter() < ends:
             has_come = bool(self._poll.poll(0))

@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections import deque
 
 _REMEMBERED = 4
-_LEAD_S = 150e-6
+AWAKE_S = 400e-6
+"""How long to stay awake then. Answers of one model vary by some percent."""
+_LEAD_S = 250e-6
 """Awake so long before an answer is expected: a timer is late by 50 microseconds and more (prctl(2),
 PR_SET_TIMERSLACK), and going through the last answer once more with cold caches takes 80."""
 _LONGEST_S = 20e-3

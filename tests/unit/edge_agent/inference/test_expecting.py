@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.inference import protocol
-from edge_agent.inference.expecting import Expectation
+from edge_agent.inference.expecting import AWAKE_S, Expectation
 
 
 def after(*took_s: float) -> float | None:
@@ -25,7 +24,7 @@ def test_an_answer_of_milliseconds_is_slept_for_until_shortly_before_it_comes() 
     asleep_s = after(4.5e-3)
 
     assert asleep_s is not None
-    assert 4.2e-3 < asleep_s < 4.5e-3 < asleep_s + protocol.SPIN_S
+    assert 4.2e-3 < asleep_s < 4.5e-3 < asleep_s + AWAKE_S
 
 
 def test_the_fastest_of_the_last_few_answers_is_expected() -> None:
