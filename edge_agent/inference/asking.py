@@ -121,6 +121,13 @@ def inference_of(answer: protocol.Result | protocol.Failure, dialogue: Dialogue)
     )
 
 
+def rehearse(dialogue: Dialogue) -> None:
+    """Do with the last answer what will be done with the next: from cold caches that takes three times as long."""
+    answer = dialogue.last_answer()
+    if answer is not None:
+        inference_of(answer, dialogue)
+
+
 def worker_of(path: str | Path) -> str:
     """Which worker a model's name leads to now; empty when to none. It changes with every switch and restart."""
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import array
 import asyncio
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -17,9 +18,11 @@ from pathlib import Path
 
 from contract.errors import DeadlineError
 from edge_agent.inference import protocol
-from edge_agent.inference.asking import unreachable, worker_of
+from edge_agent.inference.asking import rehearse, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
+from edge_agent.inference.expecting import AWAKE_S, Expectation
 from edge_agent.inference.feed import Feed
+from edge_agent.inference.patience import Patience
 
 
 class AsyncConnection:
@@ -32,6 +35,7 @@ class AsyncConnection:
     """
 
     dialogue: Dialogue
+    _patience: Patience
 
     def __init__(self, name: str, worker: str, connected: socket.socket) -> None:
         self.worker = worker
@@ -41,6 +45,7 @@ class AsyncConnection:
         self._loop = asyncio.get_running_loop()
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
         self._waiter: asyncio.Future[bytes] | None = None
+        self._expectation = Expectation()
         self._is_mid_talk = False
         self._loss = ""
         self._loop.add_reader(connected, self._take_frame)
@@ -69,18 +74,39 @@ class AsyncConnection:
             os.close(descriptor)
         self.dialogue.conclude_offer(await self.receive(ends))
 
-    async def ask(self, feed: Feed, ends: float) -> protocol.Result | protocol.Failure:
+    def begin(self, greeting: bytes) -> None:
+        """Take the worker's first frame; raises as ``Dialogue``."""
+        self.dialogue = Dialogue(greeting)
+        self._patience = Patience(len(os.sched_getaffinity(0)), self.dialogue.welcome.threads)
+
+    async def ask(self, feed: Feed, ends: float, *, is_alone: bool) -> protocol.Result | protocol.Failure:
         """Send a request and wait for its answer.
+
+        Args:
+            feed: The request.
+            ends: Time of the event loop until which to wait.
+            is_alone: Whether no other request is under way, so that the event loop has time to stay awake for it.
 
         Raises:
             WorkerGoneError: The worker is gone.
             DeadlineError: No answer in time.
         """
-        self._send(self.dialogue.request(feed), [])
-        return self.dialogue.understand(await self.receive(ends))
+        frame = self.dialogue.request(feed)
+        began = self._loop.time()
+        self._send(frame, [])
+        asleep_s = self._expectation.asleep_s() if is_alone else None
+        if asleep_s is not None and not self._patience.try_awake():
+            asleep_s = None
+        answer = await self.receive(ends, asleep_s)
+        self._expectation.note(self._loop.time() - began)
+        return self.dialogue.understand(answer)
 
-    async def receive(self, ends: float) -> bytes:
+    async def receive(self, ends: float, asleep_s: float | None = None) -> bytes:
         """Wait for the worker's next frame.
+
+        Args:
+            ends: Time of the event loop until which to wait.
+            asleep_s: How long to sleep before staying awake for it; None to sleep until it comes.
 
         Raises:
             WorkerGoneError: The worker is gone.
@@ -92,6 +118,8 @@ class AsyncConnection:
         waiter: asyncio.Future[bytes] = self._loop.create_future()
         self._waiter = waiter
         timer = self._loop.call_at(ends, self._expire, waiter)
+        if asleep_s is not None:
+            self._linger(waiter, asleep_s)
         try:
             frame = await waiter
         finally:
@@ -118,6 +146,28 @@ class AsyncConnection:
                 self._socket.send(frame)
         except OSError as error:
             raise WorkerGoneError(f"the worker of {self._name} is gone: {error}") from error
+
+    def _linger(self, waiter: asyncio.Future[bytes], asleep_s: float) -> None:
+        """Have the event loop awake when the answer comes."""
+        if asleep_s:
+            nap_s = (
+                math.floor(asleep_s * 1e3) / 1e3
+            )  # an event loop sleeps by whole milliseconds, and rounds up
+            self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + AWAKE_S)
+        else:
+            self._stay_awake(waiter, self._loop.time() + protocol.SPIN_S)
+
+    def _wake_up(self, waiter: asyncio.Future[bytes], awake_s: float) -> None:
+        if not waiter.done():
+            rehearse(self.dialogue)
+            self._stay_awake(waiter, self._loop.time() + awake_s)
+
+    def _stay_awake(self, waiter: asyncio.Future[bytes], ends: float) -> None:
+        """Keep the event loop from sleeping; whatever else there is goes on meanwhile."""
+        if waiter.done() or self._loop.time() >= ends:
+            self._patience.note(has_come=waiter.done())
+        else:
+            self._loop.call_soon(self._stay_awake, waiter, ends)
 
     def _take_frame(self) -> None:
         try:
@@ -173,7 +223,7 @@ async def open_connection(path: Path, ends: float) -> AsyncConnection:
         raise unreachable(path, error) from error
     connection = AsyncConnection(path.stem, worker, connected)
     try:
-        connection.dialogue = Dialogue(await connection.receive(ends))
+        connection.begin(await connection.receive(ends))
     except BaseException:
         connection.close()
         raise

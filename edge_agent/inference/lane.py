@@ -145,7 +145,7 @@ class Lane:
                     connection.close()
                     connection = await self._connect(ends)
                 await connection.attach(feed.image_bytes, ends)
-            answer = await connection.ask(feed, ends)
+            answer = await connection.ask(feed, ends, is_alone=self._free + 1 == self._connections)
             is_good = not answer.is_draining
             return inference_of(answer, connection.dialogue)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -14,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from contract.tensor import DType, Layout, TensorSpec
-from edge_agent import connect
+from edge_agent import connect, connect_async
 from edge_agent.inference.runtime import find_runtime
 from tests.support.inference_slots import START_S, a_pool, a_slot, model_path_in, serve, short_folder
 from tests.support.mobilenet import CLASSES, SIDE, mobilenet
@@ -73,6 +74,22 @@ def check_answers(run_dir: Path, slot: Path) -> None:
 
 def test_each_request_gets_its_own_answer(run_dir: Path, slot: Path) -> None:
     check_answers(run_dir, slot)
+
+
+def test_each_request_gets_its_own_answer_from_an_event_loop(run_dir: Path, slot: Path) -> None:
+    expected = answers_of_a_script(slot)
+
+    async def ask() -> None:
+        async with connect_async(run_dir) as fleet:
+            model = fleet.model("digits", deadline_s=START_S)
+            for number in range(12):
+                answer = await model.infer(INPUTS[number % 3])
+                (output,) = answer.outputs.values()
+                assert np.array_equal(output, expected[number % 3])
+            together = await asyncio.gather(*(model.infer(tensor) for tensor in INPUTS))
+            assert [answer.index for answer in together] == [int(each.argmax()) for each in expected]
+
+    asyncio.run(ask())
 
 
 def test_an_application_with_many_open_files_is_answered_too(run_dir: Path, slot: Path) -> None:
