@@ -1,13 +1,11 @@
 """Sends the benches that wait: the oldest, again until the server says that it has it, then the next.
 
-Rules:
+PURE. Rules:
 
 1. One is on its way at a time. It is sent again after a reconnect, and with growing pauses when no acknowledgement
    comes: a server that is older than benches never answers, and is not to be pestered.
 2. Only the acknowledgement of its id takes a bench off the disk.
 3. The folder is looked at every ``LOOK_S``: another process fills it.
-
-PURE.
 """
 
 from __future__ import annotations

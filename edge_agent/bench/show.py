@@ -1,6 +1,8 @@
 """A bench for people, and for programs.
 
-PURE.
+PURE. Rules:
+
+1. What is not known is said to be unknown, never left out and never taken for well.
 """
 
 from __future__ import annotations
