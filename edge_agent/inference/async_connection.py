@@ -150,9 +150,8 @@ class AsyncConnection:
     def _linger(self, waiter: asyncio.Future[bytes], asleep_s: float) -> None:
         """Have the event loop awake when the answer comes."""
         if asleep_s:
-            nap_s = (
-                math.floor(asleep_s * 1e3) / 1e3
-            )  # an event loop sleeps by whole milliseconds, and rounds up
+            # An event loop sleeps by whole milliseconds, and rounds up.
+            nap_s = math.floor(asleep_s * 1e3) / 1e3
             self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + AWAKE_S)
         else:
             self._stay_awake(waiter, self._loop.time() + protocol.SPIN_S)
