@@ -6,9 +6,8 @@ Importing this package loads nothing else: numpy comes with the first use of eit
 
 from __future__ import annotations
 
-TYPE_CHECKING = (
-    False  # the name alone tells type checkers; importing ``typing`` is a fifth of a worker's way to main()
-)
+# The name alone tells type checkers; importing ``typing`` is a fifth of a worker's way to its first line.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 

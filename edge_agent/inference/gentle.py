@@ -11,9 +11,8 @@ from __future__ import annotations
 import os
 import threading
 
-TYPE_CHECKING = (
-    False  # the name alone tells type checkers: this is imported before anything may be imported gently
-)
+# The name alone tells type checkers. Importing typing or contextlib takes milliseconds, and nothing is gentle yet.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import TypeVar
@@ -59,7 +58,7 @@ def run_gently(work: Callable[[], _Result], within_s: float | None = None) -> _R
 
 
 def _step_back() -> None:
-    try:  # noqa: SIM105 - see above
+    try:  # noqa: SIM105 - contextlib is not imported yet
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:  # a sandbox may forbid it: the work is done all the same
         pass
