@@ -8,6 +8,10 @@ PURE. Rules:
 3. A refusal names every reason, for every variant.
 4. ``ai-edge-litert`` counts its own versions; its first release grew out of TensorFlow 2.17
    (https://ai.google.dev/edge/litert, "LiteRT Next" notes), so each of its versions offers at least TFLite 2.17.
+5. Whoever prefers accuracy takes, of the variants that the processor runs, the one that lost least where the packager
+   measured; an accelerator that comes first stays first.
+6. A variant is cheaper than the chosen one when both run on the processor and its precision stands before in ``_COST``.
+   Times are not in the manifest: they would make the bundle another one each time it is packed.
 """
 
 from __future__ import annotations
@@ -17,11 +21,22 @@ import msgspec
 from contract.errors import IncompatibleError, ManifestError
 from contract.identifiers import Version
 from contract.manifest import Manifest, Variant
-from contract.profile import CPU_DELEGATES, Arch, DelegateName
+from contract.profile import CPU_DELEGATES, Arch, DelegateName, Precision
 from contract.scalars import Count, ModelStr, Name
 
 _LITERT = "ai-edge-litert"
 _LITERT_TFLITE_LEVEL = "2.17.0"
+_COST = {
+    Precision.STATIC_INT8: 0,
+    Precision.DYNAMIC_INT8: 1,
+    Precision.WEIGHT_ONLY_INT8: 2,
+    Precision.WEIGHT_ONLY_INT4: 3,
+    Precision.FLOAT16: 2,
+    Precision.FLOAT32: 2,
+    Precision.STATIC_INT16: 3,
+}
+"""Work of an answer on a processor, from least to most: integers throughout, integers in the large operators, floats,
+and what XNNPACK leaves to the plain kernels (docs/reference/delegate-coverage.md, "Cost of a rung")."""
 
 
 class RuntimeFact(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,16 +73,26 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     agent_version: Name
 
 
-def choose_variant(manifest: Manifest, capabilities: Capabilities) -> Variant:
+def choose_variant(
+    manifest: Manifest, capabilities: Capabilities, *, prefers_accuracy: bool = False
+) -> Variant:
     """The variant this board is to run.
 
     Args:
         manifest: One that passed ``check_built``.
         capabilities: The board's.
+        prefers_accuracy: Whether, on a processor, the one that lost least is wanted and not the first.
 
     Raises:
         IncompatibleError: None fits; with every reason.
     """
+    first = _choose_first(manifest, capabilities)
+    if not prefers_accuracy or first.delegate not in CPU_DELEGATES:
+        return first
+    return max(_on_processor(manifest, capabilities), key=lambda variant: variant.metrics.value)
+
+
+def _choose_first(manifest: Manifest, capabilities: Capabilities) -> Variant:
     bundle_faults = _bundle_faults(manifest, capabilities)
     faults = list(bundle_faults)
     for variant in manifest.variants:
@@ -104,6 +129,34 @@ def choose_fallback(manifest: Manifest, chosen: Variant, capabilities: Capabilit
         return choose_variant(manifest, msgspec.structs.replace(capabilities, delegates=on_cpu))
     except IncompatibleError:
         return None
+
+
+def choose_cheaper(manifest: Manifest, chosen: Variant, capabilities: Capabilities) -> Variant | None:
+    """The variant that runs while the board has to save work: the cheapest that fits it.
+
+    Args:
+        manifest: One that passed ``check_built``.
+        chosen: What ``choose_variant`` took of it.
+        capabilities: The board's.
+
+    Returns:
+        None when the chosen one runs on an accelerator, or is the cheapest itself.
+    """
+    if chosen.delegate not in CPU_DELEGATES:
+        return None
+    cheapest = min(_on_processor(manifest, capabilities), key=lambda variant: _COST[variant.precision])
+    return cheapest if _COST[cheapest.precision] < _COST[chosen.precision] else None
+
+
+def _on_processor(manifest: Manifest, capabilities: Capabilities) -> list[Variant]:
+    """Variants that the processor of a board can run, in order of preference."""
+    return [
+        variant
+        for variant in manifest.variants
+        if variant.delegate in CPU_DELEGATES
+        and (variant.delegate in capabilities.delegates or DelegateName.NONE in capabilities.delegates)
+        and not _other_faults(variant, capabilities)
+    ]
 
 
 def _bundle_faults(manifest: Manifest, capabilities: Capabilities) -> list[str]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import secrets
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -38,7 +37,7 @@ from edge_agent.bench.shipment import BenchShipment
 from edge_agent.bench.waiting import WaitingBenches
 from edge_agent.board_engine import BoardEngine
 from edge_agent.capabilities import agent_version, this_arch
-from edge_agent.config import AgentConfig, read_password
+from edge_agent.config import AgentConfig, Preference, read_password
 from edge_agent.crew import Crew
 from edge_agent.files import StateLock, make_folder
 from edge_agent.gateway_process import GatewayProcess
@@ -53,6 +52,7 @@ from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
 from edge_agent.pipeline_process import PipelineProcess
 from edge_agent.service.notify import Notifier
+from edge_agent.signals import ending_signals
 from edge_agent.source_processes import SourceProcesses
 from edge_agent.telemetry.fallbacks import FallbackWatch
 from edge_agent.telemetry.health import Health, describe_crash
@@ -100,19 +100,8 @@ def run_agent(
     make_folder(config.device.state_dir)
     with StateLock(config.device.state_dir):
         agent = Agent(config, set_log_level, manager)
-        with _ending_signals(agent.stop):
+        with ending_signals(agent.stop):
             agent.run(on_ready)
-
-
-@contextlib.contextmanager
-def _ending_signals(stop: Callable[[], None]) -> Iterator[None]:
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = {number: signal.signal(number, lambda *_: stop()) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Agent:
@@ -193,11 +182,14 @@ class Agent:
         state_dir = config.device.state_dir
         crew = Crew(
             self._pool,
-            ThreadTuning(config.workers, profile.threads, state_dir, self._board.facts),
+            ThreadTuning(
+                config.workers, profile.threads, state_dir, self._board.facts, self._heat.threads_cap
+            ),
             config.update.start_timeout_s,
             config.update.self_test_timeout_s,
             self._board.engine,
             config.update.swap,
+            saves=self._heat.is_saving,
         )
         models = Models(state_dir / "models", Journal(state_dir / "models", state_dir), crew)
         origin = Origin(
@@ -206,6 +198,8 @@ class Agent:
             trust_dir=state_dir / "trust",
             profile=profile.id,
             capabilities=self._board.capabilities,
+            prefers_accuracy=config.update.variant is Preference.ACCURATE,
+            wants_cheaper=config.heat.cheaper_variant,
         )
         actions = Actions(
             origin,

@@ -7,6 +7,7 @@ can read. Starts nothing and creates nothing.
 
 from __future__ import annotations
 
+import enum
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -80,6 +81,13 @@ class MqttSection(Section, frozen=True, kw_only=True):
     keepalive_s: Annotated[int, msgspec.Meta(ge=5, le=3600)] = 30
 
 
+class Preference(str, enum.Enum):
+    """Which variant of a bundle is wanted, of those that this board can run."""
+
+    FIRST = "first"
+    ACCURATE = "accurate"
+
+
 class UpdateSection(Section, frozen=True, kw_only=True):
     """How patient a deployment is.
 
@@ -89,12 +97,15 @@ class UpdateSection(Section, frozen=True, kw_only=True):
         self_test_timeout_s: Longest time the golden inputs may take, seconds.
         swap: ``beside``: a new version is loaded and tested while the old one answers, and refused where memory does
             not hold both. ``gap``: there the old one ends first; until the new one is tested, nobody answers.
+        variant: ``first``: the bundle's first that fits, usually the fastest. ``accurate``: of those that run on the
+            processor, the one that lost least accuracy.
     """
 
     fetch_deadline_s: Annotated[float, msgspec.Meta(ge=1, le=604800)] = 21600.0
     start_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 60.0
     self_test_timeout_s: Annotated[float, msgspec.Meta(ge=1, le=600)] = 60.0
     swap: Swap = Swap.BESIDE
+    variant: Preference = Preference.FIRST
 
 
 class TelemetrySection(Section, frozen=True, kw_only=True):

@@ -1,25 +1,27 @@
 """The pool of workers as the update part wants it: this board's engine, threads and time-outs filled in.
 
 Guarantees: a model that can run without a delegate does not fail because of it, nor because its threads are measured:
-when a worker dies or hangs while it loads, it is tried once more without. Keeps the pool's errors as they are.
+when a worker dies or hangs while it loads, it is tried once more without. A cheaper variant that failed here is not
+tried again. Keeps the pool's errors as they are.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from contract.errors import DeviceError, RuntimeLoadError
+from contract.errors import DeviceError, RejectedError, RuntimeLoadError
 from edge_agent.inference.admission import Admission, Swap, decide_admission, need_bytes
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.room import held_bytes, mib, room_bytes
 from edge_agent.inference.slot import load_slot
-from edge_agent.inference.workers import WorkerHandle
+from edge_agent.inference.workers import WorkerHandle, WorkerSpec
 from edge_agent.thread_tuning import ThreadTuning
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,8 @@ class Crew:
         engine: The runtime and delegates of this board; RuntimeLoadError when there is no runtime.
         swap: What is allowed where memory does not hold two versions.
         room: Bytes of memory that can be had now.
+        saves: Whether models are to run as their cheaper variant now.
+        without_cheaper: Models and versions whose cheaper variant failed here.
     """
 
     pool: Pool
@@ -48,6 +52,8 @@ class Crew:
     engine: Callable[[], Engine]
     swap: Swap = Swap.BESIDE
     room: Callable[[], int] = room_bytes
+    saves: Callable[[], bool] = lambda: False
+    without_cheaper: set[tuple[str, str]] = field(default_factory=set)
 
     def start(self, model: str, version: str, slot_dir: Path) -> WorkerHandle:
         """See ``Workers``."""
@@ -93,7 +99,8 @@ class Crew:
 
     def self_test(self, worker: WorkerHandle) -> str:
         """See ``Workers``."""
-        report = self.pool.self_test(worker, self.self_test_timeout_s)
+        with self._cheaper_may_fail(worker.spec):
+            report = self.pool.self_test(worker, self.self_test_timeout_s)
         return (
             f"{report.samples} samples, worst error {report.worst_abs_error:.3g} of {report.max_abs_error:.3g},"
             f" best class agrees in {report.top1_agreement:.1%}"
@@ -111,6 +118,54 @@ class Crew:
         """See ``Workers``; a delegate that brought a worker down is not tried again."""
         allowed = {delegate.name for delegate in worker.spec.engine.externals}
         return worker.delegate.is_fallback and worker.delegate.requested in allowed
+
+    def is_out_of_step(self, worker: WorkerHandle) -> bool:
+        """See ``Workers``."""
+        spec = worker.spec
+        if (spec.threads_cap, spec.is_cheaper) == (self.threads.cap(), self.saves()):
+            return False  # the usual case, without a look at the disk
+        wanted = self._spec_in_step(worker)
+        has_other_cap = wanted.threads_cap != spec.threads_cap and wanted.threads != spec.threads
+        return wanted.is_cheaper != spec.is_cheaper or has_other_cap
+
+    def start_in_step(self, worker: WorkerHandle) -> WorkerHandle:
+        """See ``Workers``; a deployment's own worker is started with ``start``, as the variant that was chosen."""
+        spec = self._spec_in_step(worker)
+        slot = load_slot(spec.slot_dir)
+        variant = slot.on_cheaper().variant if spec.is_cheaper else slot.variant
+        need, room = need_bytes(variant.peak_memory_bytes), self.room()
+        if decide_admission(need, room, 0, Swap.BESIDE) is Admission.REFUSED:
+            raise DeviceError(f"{spec} takes {mib(need)} of memory a second time, {mib(room)} can be had")
+        with self._cheaper_may_fail(spec):
+            started = self.pool.start_candidate(spec, self.start_timeout_s)
+        self.threads.learn(started, spec.engine)
+        return started
+
+    def _spec_in_step(self, worker: WorkerHandle) -> WorkerSpec:
+        """What a worker would be started with now; it keeps the delegates that it was left with."""
+        held = worker.spec
+        spec = self.threads.spec(
+            held.model,
+            held.version,
+            held.slot_dir,
+            engine=held.engine,
+            start_timeout_s=self.start_timeout_s,
+        )
+        is_cheaper = (
+            self.saves()
+            and (held.model, held.version) not in self.without_cheaper
+            and load_slot(held.slot_dir).cheaper is not None
+        )
+        return dataclasses.replace(spec, is_cheaper=is_cheaper)
+
+    @contextlib.contextmanager
+    def _cheaper_may_fail(self, spec: WorkerSpec) -> Iterator[None]:
+        try:
+            yield
+        except (DeviceError, RejectedError):
+            if spec.is_cheaper:
+                self.without_cheaper.add((spec.model, spec.version))
+            raise
 
     def active(self, model: str) -> WorkerHandle | None:
         """See ``Workers``."""

@@ -62,6 +62,9 @@ class ThreadTuning:
         facts: The board, once it was looked at.
         cap: Most threads while the board is hot; 0 for none.
         most_s: Longest time that a worker may measure, seconds.
+
+    Attributes:
+        cap: As it was given.
     """
 
     def __init__(
@@ -78,7 +81,7 @@ class ThreadTuning:
         self._budget = budget
         self._path = folder / THREADS_FILE
         self._facts = facts
-        self._cap = cap
+        self.cap = cap
         self._most_s = most_s
 
     def spec(
@@ -97,8 +100,9 @@ class ThreadTuning:
         entries = [entry for entry in self._recall() if entry.grounds == grounds]
         found = {entry.digest: entry.threads for entry in entries}
         known = next((found[digest] for digest in digests if digest in found), 0)
+        cap = self.cap()
         allotment = allot_threads(
-            self._settings, budget=self._budget, processors=processors, known=known, cap=self._cap()
+            self._settings, budget=self._budget, processors=processors, known=known, cap=cap
         )
         before = next((entry.threads for entry in reversed(entries) if entry.model == model), 0)
         seconds = min(self._most_s, start_timeout_s * _OF_THE_START)
@@ -110,6 +114,7 @@ class ThreadTuning:
             threads=allotment.threads,
             engine=engine,
             tuning=tuning if allotment.choices else None,
+            threads_cap=cap,
         )
 
     def learn(self, worker: WorkerHandle, engine: Engine) -> None:

@@ -10,7 +10,7 @@ import logging
 
 from contract.heat import HeatReport
 from contract.profile import Profile
-from edge_agent.heat.policy import TABLE, Row, State, decide_level
+from edge_agent.heat.policy import TABLE, Row, State, decide_level, threads_cap
 from edge_agent.heat.reading import Reading
 from edge_agent.heat.settings import HeatSettings, limits_of
 from edge_agent.heat.words import describe_state
@@ -29,6 +29,7 @@ class HeatGuard:
     def __init__(self, settings: HeatSettings, profile: Profile) -> None:
         self._settings = settings
         self._limits = limits_of(settings, profile.thermal)
+        self._budget = profile.threads
         self._state = State()
         self._told = self._state.level
 
@@ -53,9 +54,18 @@ class HeatGuard:
         if level is self._told:
             return ""
         self._told = level
-        words = describe_state(self._state, is_enabled=self._settings.enabled)
+        words = f"{describe_state(self._state)}; {self._measures()}"
         logger.warning("heat and power: %s", words)
         return words
+
+    def _measures(self) -> str:
+        if not self._settings.enabled:
+            return "nothing is done, heat.enabled is false"
+        cap = self.threads_cap()
+        parts = [f"sources run at {self.rate_share:.0%} of their rates"]
+        parts += [f"models with {cap} threads at most"] if cap else []
+        parts += ["those with a cheaper variant as that"] if self.is_saving() else []
+        return ", ".join(parts)
 
     def report(self) -> HeatReport | None:
         """What is told; None before the first reading."""
@@ -70,6 +80,14 @@ class HeatGuard:
     def rate_share(self) -> float:
         """Share of their rates at which sources are to run."""
         return self._row().rate_share
+
+    def threads_cap(self) -> int:
+        """Most threads of an interpreter; 0 for as many as without heat."""
+        return threads_cap(self._row(), self._budget)
+
+    def is_saving(self) -> bool:
+        """Whether models are to run as their cheaper variant, where one is on the device."""
+        return self._settings.cheaper_variant and self._row().is_cheaper
 
     def _row(self) -> Row:
         return self._state.row() if self._settings.enabled else TABLE[0]

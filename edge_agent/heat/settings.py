@@ -24,6 +24,8 @@ class HeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     Attributes:
         enabled: Whether something is done: sources run slower, models get fewer threads.
+        cheaper_variant: Whether a cheaper variant of each bundle is fetched too, where it has one, and runs at the last
+            level.
         interval_s: Time between two looks at the sensors, seconds.
         sensor: File with the processor's temperature in thousandths of a °C; empty for the profile's, and where that
             has none, for the hottest zone of the processor.
@@ -37,6 +39,7 @@ class HeatSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     enabled: bool = True
+    cheaper_variant: bool = False
     interval_s: Annotated[float, msgspec.Meta(ge=0.1, le=300)] = 5.0
     sensor: str = ""
     soft_celsius: _Celsius = 0.0

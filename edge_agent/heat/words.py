@@ -34,16 +34,13 @@ def describe_reading(reading: Reading, limits: Limits) -> dict[str, str]:
     }
 
 
-def describe_state(state: State, *, is_enabled: bool) -> str:
-    """A level, why it holds and what is done, in a line."""
-    row, seen = state.row(), state.reading or Reading()
+def describe_state(state: State) -> str:
+    """A level and why it holds, in a line."""
+    seen = state.reading or Reading()
     facts = [CAUSE_WORDS[cause] for cause in state.causes]
     facts += [f"{seen.celsius:.1f} °C"] if seen.celsius is not None else []
     facts += [f"battery at {seen.battery.ratio:.0%}"] if seen.battery is not None else []
-    words = f"{state.level.value}: {', '.join(facts) or 'no cause is left'}"
-    if not is_enabled:
-        return f"{words}; nothing is done, heat.enabled is false"
-    return f"{words}; sources run at {row.rate_share:.0%} of their rates"
+    return f"{state.level.value}: {', '.join(facts) or 'no cause is left'}"
 
 
 def _temperature(reading: Reading, limits: Limits) -> str:

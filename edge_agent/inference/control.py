@@ -38,6 +38,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         socket_path: Where applications reach it.
         engine: The runtime and delegates it may use.
         tuning: What to measure before it is ready; None for nothing.
+        is_cheaper: Whether to run the slot's cheaper variant.
     """
 
     model: str
@@ -47,6 +48,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     socket_path: str
     engine: Engine = UNPROVED
     tuning: Tuning | None = None
+    is_cheaper: bool = False
 
 
 class SelfTest(msgspec.Struct, frozen=True, tag="self-test"):

@@ -86,6 +86,7 @@ class Roster:
                     socket_path=str(path),
                     engine=spec.engine,
                     tuning=spec.tuning,
+                    is_cheaper=spec.is_cheaper,
                 ),
                 gentle_s=0.0 if self._is_idle() else gentle_s,
             )

@@ -145,6 +145,8 @@ def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
     found, asked = (slot.manifest.model, slot.manifest.version), (start.model, start.version)
     if found != asked:
         raise ManifestError(f"the slot holds {' '.join(found)}, not {' '.join(asked)}")
+    if start.is_cheaper:
+        slot = slot.on_cheaper()
     try:
         return _open(slot, runtime, start)
     except RuntimeLoadError as error:

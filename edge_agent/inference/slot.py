@@ -38,6 +38,7 @@ _VARIANT_MAX_BYTES = 4096
 class _Chosen(msgspec.Struct, frozen=True):
     name: str
     fallback: str = ""
+    cheaper: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Slot:
         golden: Its self-test data.
         variant: The one that was chosen for this board.
         fallback: The one that runs when the chosen one's delegate is lost; None when it needs none.
+        cheaper: The one that runs while the board has to save work; None when there is none here.
     """
 
     folder: Path
@@ -57,11 +59,22 @@ class Slot:
     golden: Golden
     variant: Variant
     fallback: Variant | None = None
+    cheaper: Variant | None = None
 
     def on_fallback(self) -> Slot:
         """The same with the fallback as its variant."""
         assert self.fallback is not None  # noqa: S101 - the caller looked
         return dataclasses.replace(self, variant=self.fallback, fallback=None)
+
+    def on_cheaper(self) -> Slot:
+        """The same with the cheaper one as its variant; as it is where there is none."""
+        if self.cheaper is None:
+            return self
+        return dataclasses.replace(self, variant=self.cheaper, fallback=None, cheaper=None)
+
+    def variants(self) -> list[Variant]:
+        """Every variant that may run here."""
+        return [each for each in (self.variant, self.fallback, self.cheaper) if each is not None]
 
     def model_path(self) -> Path:
         """The chosen variant's model file, digest checked.
@@ -124,10 +137,17 @@ def load_slot(folder: Path) -> Slot:
         raise ManifestError(f"{folder / VARIANT_FILE} cannot be read: {error}") from error
     assert manifest.golden is not None  # noqa: S101 - check_built insists on it
     by_name = {variant.name: variant for variant in manifest.variants}
-    for name in (chosen.name, *filter(None, [chosen.fallback])):
+    for name in (chosen.name, *filter(None, [chosen.fallback, chosen.cheaper])):
         if name not in by_name:
             raise ManifestError(f"{folder}: the manifest has no variant {name[:80]!r}")
-    return Slot(folder, manifest, manifest.golden, by_name[chosen.name], by_name.get(chosen.fallback))
+    return Slot(
+        folder,
+        manifest,
+        manifest.golden,
+        by_name[chosen.name],
+        by_name.get(chosen.fallback),
+        by_name.get(chosen.cheaper),
+    )
 
 
 def _read(path: Path, limit: int) -> bytes:

@@ -28,6 +28,8 @@ class WorkerSpec:
         threads: Threads of its interpreter, unless another number measures better.
         engine: The runtime and delegates it may use.
         tuning: What it is to measure before it is ready; None for nothing.
+        threads_cap: Most threads that heat or power left it when it was started; 0 for as many as without them.
+        is_cheaper: Whether it runs the slot's cheaper variant.
     """
 
     model: str
@@ -36,6 +38,8 @@ class WorkerSpec:
     threads: int
     engine: Engine = UNPROVED
     tuning: Tuning | None = None
+    threads_cap: int = 0
+    is_cheaper: bool = False
 
     def __str__(self) -> str:
         return f"{self.model} {self.version}"

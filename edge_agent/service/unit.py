@@ -21,7 +21,6 @@ DEVICES = (
     "char-apex",  # Edge TPU on PCIe (gasket driver)
     "char-usb_device",  # Edge TPU on USB: libusb opens /dev/bus/usb
     "char-video4linux",  # cameras
-    "char-vcio",  # vcgencmd on a Raspberry Pi: whether its firmware throttles
     "char-media",  # camera pipelines
     "char-dma_heap",  # buffers of libcamera
     "char-drm",  # GPU and NPU delegates

@@ -152,6 +152,8 @@ class Actions:
             slot_dir=str(slots.path(slots.table.inactive)),
             reuse=(str(slots.path(active) / ARTIFACT_FOLDER),) if active else (),
             parts_dir=str(parts),
+            prefers_accuracy=self._origin.prefers_accuracy,
+            wants_cheaper=self._origin.wants_cheaper,
         )
 
     def _check(self, record: Record, _: Interest) -> Outcome:

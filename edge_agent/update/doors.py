@@ -63,6 +63,22 @@ class Workers(Protocol):
     def may_regain(self, worker: WorkerHandle) -> bool:
         """Whether a worker runs on its fall-back only because another process held its delegate when it started."""
 
+    def is_out_of_step(self, worker: WorkerHandle) -> bool:
+        """Whether heat or power ask for another number of threads, or another variant, than a worker runs with.
+
+        Raises:
+            DeviceError: Its slot cannot be read.
+            RejectedError: Its slot is damaged.
+        """
+
+    def start_in_step(self, worker: WorkerHandle) -> WorkerHandle:
+        """Start a candidate that is to replace a worker which is out of step, and wait until it is ready.
+
+        Raises:
+            DeviceError: It could not load the model, died, or does not fit into memory beside the other.
+            RejectedError: The slot is damaged.
+        """
+
 
 class Fetcher(Protocol):
     """Fetches a release into a slot."""
@@ -112,6 +128,8 @@ class Origin:
         trust_dir: Where TUF metadata is kept.
         profile: Id of the board's profile.
         capabilities: Looks at the board; disk and memory change.
+        prefers_accuracy: Whether the variant that lost least accuracy is wanted and not the first.
+        wants_cheaper: Whether variants for times of heat or little power are fetched too.
     """
 
     server_url: str
@@ -119,3 +137,5 @@ class Origin:
     trust_dir: Path
     profile: str
     capabilities: Callable[[], Capabilities]
+    prefers_accuracy: bool = False
+    wants_cheaper: bool = False

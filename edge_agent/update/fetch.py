@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from contract.compat import choose_fallback, choose_variant
+from contract.compat import choose_cheaper, choose_fallback, choose_variant
 from contract.errors import DownloadError, LitefleetError, NotFoundError
 from contract.identifiers import parse_model, parse_profile_id, parse_version
 from contract.manifest import Artifact, Manifest, Variant, check_received, parse_manifest
@@ -88,9 +88,10 @@ def fetch(job: FetchJob, http: Http, now: datetime, report: Callable[[Progress],
     content = _fetch_manifest(job, server_url, http, now)
     manifest = parse_manifest(content)
     check_received(manifest, model=job.model, version=job.version, profile=job.profile)
-    variant = choose_variant(manifest, job.capabilities)
+    variant = choose_variant(manifest, job.capabilities, prefers_accuracy=job.prefers_accuracy)
     fallback = choose_fallback(manifest, variant, job.capabilities)
-    artifacts = _needed(manifest, variant, fallback)
+    cheaper = choose_cheaper(manifest, variant, job.capabilities) if job.wants_cheaper else None
+    artifacts = _needed(manifest, variant, fallback, cheaper)
     places = Places(
         artifacts=slot / ARTIFACT_FOLDER,
         parts=Path(job.parts_dir) if job.parts_dir else slot / ARTIFACT_FOLDER,
@@ -100,7 +101,7 @@ def fetch(job: FetchJob, http: Http, now: datetime, report: Callable[[Progress],
     meter = Meter(total, lambda done, of: report(Progress(bytes_done=done, bytes_total=of)))
     fetch_artifacts(artifacts, server_url, places, http, meter)
     write_durably(slot / MANIFEST_FILE, content)
-    write_durably(slot / VARIANT_FILE, _choice(variant, fallback))
+    write_durably(slot / VARIANT_FILE, _choice(variant, fallback, cheaper))
     return Fetched(
         manifest_sha256=hashlib.sha256(content).hexdigest(),
         variant=variant.name,
@@ -125,15 +126,15 @@ def _fetch_manifest(job: FetchJob, server_url: str, http: Http, now: datetime) -
     return fetch_manifest(repository, path, blocks_of, now)
 
 
-def _choice(variant: Variant, fallback: Variant | None) -> bytes:
+def _choice(variant: Variant, fallback: Variant | None, cheaper: Variant | None) -> bytes:
     """The slot's ``variant`` file."""
-    choice = {"name": variant.name} | ({} if fallback is None else {"fallback": fallback.name})
-    return msgspec.json.encode(choice)
+    chosen = {"name": variant, "fallback": fallback, "cheaper": cheaper}
+    return msgspec.json.encode({role: each.name for role, each in chosen.items() if each is not None})
 
 
-def _needed(manifest: Manifest, variant: Variant, fallback: Variant | None) -> list[Artifact]:
-    """What the slot needs: the variant's model, its fallback's, and the golden inputs, the same file once."""
-    found = {each.artifact.sha256: each.artifact for each in (variant, fallback) if each is not None}
+def _needed(manifest: Manifest, *variants: Variant | None) -> list[Artifact]:
+    """What the slot needs: the models of these variants and the golden inputs, the same file once."""
+    found = {each.artifact.sha256: each.artifact for each in variants if each is not None}
     if manifest.golden is not None:
         found[manifest.golden.artifact.sha256] = manifest.golden.artifact
     return list(found.values())

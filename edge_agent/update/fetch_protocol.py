@@ -42,6 +42,8 @@ class FetchJob(msgspec.Struct, frozen=True, kw_only=True):
         slot_dir: Existing folder to fill: ``manifest.json``, ``variant``, ``artifacts/<sha256>``.
         reuse: Folders that may hold an artifact already, as ``<sha256>``; never written to.
         parts_dir: Where half-fetched artifacts are kept as ``<sha256>.part``; empty: ``slot_dir/artifacts``.
+        prefers_accuracy: Whether, on a processor, the variant that lost least accuracy is wanted and not the first.
+        wants_cheaper: Whether the variant for times of heat or little power is to come too, where there is one.
         time_floor_s: Seconds since 1970 (UTC) that the board knows to have passed; 0 when it knows nothing.
     """
 
@@ -55,6 +57,8 @@ class FetchJob(msgspec.Struct, frozen=True, kw_only=True):
     slot_dir: str
     reuse: tuple[str, ...] = ()
     parts_dir: str = ""
+    prefers_accuracy: bool = False
+    wants_cheaper: bool = False
     time_floor_s: Annotated[float, msgspec.Meta(ge=0, le=LATEST_S)] = 0.0
 
 

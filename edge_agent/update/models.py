@@ -70,6 +70,7 @@ class Models:
         self._slots: dict[str, Slots] = {}
         self._records: dict[str, Record] = {}
         self._tries: dict[str, tuple[int, int]] = {}
+        self._steps: dict[str, tuple[int, int]] = {}
         self.journal = journal
 
     def load(self) -> None:
@@ -208,29 +209,60 @@ class Models:
             if worker is not None and self._workers.may_regain(worker) and self._count_try(worker):
                 self._regain(worker)
 
+    def keep_in_step(self) -> None:
+        """Replace workers that run with more, or less, than heat and power allow now; no request notices it.
+
+        What cannot be replaced stays as it is: it answers.
+        """
+        for model in self.names:
+            worker = self._workers.active(model)
+            if worker is not None:
+                self._keep_in_step(worker)
+
+    def _keep_in_step(self, worker: WorkerHandle) -> None:
+        spec = worker.spec
+        try:
+            if not self._workers.is_out_of_step(worker) or not self._count_step(worker):
+                return
+            better = self._workers.start_in_step(worker)
+            self._replace(better, may_fall_back=worker.delegate.is_fallback)
+        except (DeviceError, RejectedError) as error:
+            kept = f"{worker.variant} with {spec.threads} threads"
+            logger.warning("%s stays %s: %s", spec, kept, error.summary())
+        else:
+            logger.info("%s runs as %s with %d threads", spec, better.variant, better.spec.threads)
+
+    def _count_step(self, worker: WorkerHandle) -> bool:
+        """Whether it is time for another try: after 1, 2, 4, 8 and so on turns in which it was out of step."""
+        times = _count(self._steps, worker)
+        return times & (times - 1) == 0
+
     def _count_try(self, worker: WorkerHandle) -> bool:
         """Whether another try is worth it; what the delegate refuses for good is not asked for again and again."""
-        tried, times = self._tries.get(worker.spec.model, (worker.key, 0))
-        times = times if tried == worker.key else 0
-        self._tries[worker.spec.model] = (worker.key, times + 1)
-        return times < REGAIN_TRIES
+        return _count(self._tries, worker) <= REGAIN_TRIES
 
     def _regain(self, worker: WorkerHandle) -> None:
         spec = worker.spec
         try:
-            better = self._workers.start(spec.model, spec.version, spec.slot_dir)
-            try:
-                if better.delegate.is_fallback:
-                    raise RuntimeLoadError(better.delegate.reason)
-                self._workers.self_test(better)
-                self._workers.activate(better)
-            except (DeviceError, RejectedError):
-                self._workers.discard(better)
-                raise
+            better = self._replace(
+                self._workers.start(spec.model, spec.version, spec.slot_dir), may_fall_back=False
+            )
         except (DeviceError, RejectedError) as error:
             logger.info("%s stays on %s: %s", spec, worker.delegate.actual, error.summary())
         else:
             logger.info("%s runs on %s again", spec, better.delegate.actual)
+
+    def _replace(self, better: WorkerHandle, *, may_fall_back: bool) -> WorkerHandle:
+        """Let a candidate answer in the place of the active worker, or end it."""
+        try:
+            if better.delegate.is_fallback and not may_fall_back:
+                raise RuntimeLoadError(better.delegate.reason)
+            self._workers.self_test(better)
+            self._workers.activate(better)
+        except (DeviceError, RejectedError):
+            self._workers.discard(better)
+            raise
+        return better
 
     def _slots_to_try(self, model: str) -> list[str]:
         """The active slot first; while it is being rolled back, the good one. Then the other one if it is good."""
@@ -241,3 +273,11 @@ class Models:
         names = [first or table.active]
         other = "b" if names[0] == "a" else "a"
         return [*names, other] if table.slot(other).good else names
+
+
+def _count(tries: dict[str, tuple[int, int]], worker: WorkerHandle) -> int:
+    """Count a try to replace a worker; the number of this one."""
+    key, times = tries.get(worker.spec.model, (worker.key, 0))
+    times = times + 1 if key == worker.key else 1
+    tries[worker.spec.model] = (worker.key, times)
+    return times

@@ -42,6 +42,8 @@ PROGRESS_RATIO = 0.05
 """Progress is written and told at most this often, and for at least this much of the whole."""
 
 _SWITCHED = frozenset({State.SWITCHING, State.TRIAL})
+_MOVING = frozenset({State.TESTING, State.SWITCHING, State.ROLLING_BACK})
+"""Where a candidate or a slot is about to become the active one."""
 
 logger = logging.getLogger(__name__)
 
@@ -158,6 +160,7 @@ class Runner:
     def _turn(self) -> float:
         self._take_submitted()
         self._settle()
+        self.keep_in_step()
         task = plan_next(Device(self._desired, self._models.records, self._models.running()))
         if task is None or self._unsettled:
             self._models.start_workers(self._on_start_failed)
@@ -268,6 +271,11 @@ class Runner:
             if record.is_open:
                 self._models.save(msgspec.structs.replace(record, is_stopped=True))
 
+    def keep_in_step(self) -> None:
+        """Let workers run as heat and power allow; not while one of them is about to be replaced anyway."""
+        if not any(record.state in _MOVING for record in self._models.records.values()):
+            self._models.keep_in_step()
+
     # What a long action asks while it runs on the runner's own thread.
 
     def newest(self) -> Desired | None:
@@ -306,10 +314,12 @@ class _Interest:
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 return False
+            self._runner.keep_in_step()
             self._runner.wait(left_s)
         return True
 
     def progress(self, bytes_done: int, bytes_total: int) -> None:
+        self._runner.keep_in_step()
         self._runner.note_progress(self._record.model, bytes_done, bytes_total)
 
 

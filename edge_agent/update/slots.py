@@ -162,9 +162,7 @@ def check_slot(folder: Path, *, model: str, version: str, profile: str) -> SlotC
     """
     slot = load_slot(folder)
     check_received(slot.manifest, model=model, version=version, profile=profile)
-    wanted = [slot.variant.artifact, slot.golden.artifact]
-    wanted += [slot.fallback.artifact] if slot.fallback is not None else []
-    for artifact in wanted:
+    for artifact in (slot.golden.artifact, *(variant.artifact for variant in slot.variants())):
         with (
             storage_errors(f"read artifact {artifact.sha256}"),
             (folder / ARTIFACT_FOLDER / artifact.sha256).open("rb") as file,

@@ -16,8 +16,10 @@ import msgspec
 
 from contract.bundle import write_bundle
 from contract.manifest import Artifact, Manifest, parse_manifest
+from contract.profile import Precision
 from packager.keys import create_keys
 from packager.publish import publish_bundles
+from tests.support.inference_slots import artifact_of, golden_arrays, npz_of
 from tests.support.trust_server import Asgi, TrustServer, running
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,8 @@ CANNOT_LOAD = "1.3.0"
 TOO_LARGE = "1.4.0"
 DAMAGED = "1.5.0"
 """Its model file is damaged on the server after it was published."""
+TWO_FORMS = "1.6.0"
+"""The first version, as static int8 and, second and more accurate, as float."""
 SECOND = "digits-again"
 """Another model, with the good versions of the first under its own name."""
 
@@ -55,6 +59,38 @@ def _with_model(folder: Path, version: str, content: bytes) -> Path:
     return write_bundle(folder, manifest, {**slot_files(GOOD), artifact.sha256: model})
 
 
+def _with_two_forms(folder: Path) -> Path:
+    """A bundle with two variants that answer the same."""
+    source = slot_manifest(GOOD)
+    assert source.golden is not None
+    first = source.variants[0]
+    model = ROOT / "examples" / "digits" / "digits-1.0.0.tflite"
+    second = msgspec.structs.replace(
+        first,
+        name="float32",
+        artifact=artifact_of(model.read_bytes()),
+        precision=Precision.FLOAT32,
+        metrics=msgspec.structs.replace(first.metrics, value=1.0),
+    )
+    arrays = golden_arrays()
+    arrays["expected.float32.probabilities"] = arrays[f"expected.{first.name}.probabilities"]
+    golden = folder / "two-forms.npz"
+    golden.write_bytes(npz_of(arrays))
+    tolerance = source.golden.tolerance
+    manifest = msgspec.structs.replace(
+        source,
+        version=TWO_FORMS,
+        variants=(first, second),
+        golden=msgspec.structs.replace(
+            source.golden,
+            artifact=artifact_of(golden.read_bytes()),
+            tolerance={**tolerance, "float32": tolerance[first.name]},
+        ),
+    )
+    files = {artifact_of(path.read_bytes()).sha256: path for path in (model, golden)}
+    return write_bundle(folder, manifest, {**slot_files(GOOD), **files})
+
+
 def _bundles(folder: Path) -> list[Path]:
     good = [write_bundle(folder, slot_manifest(version), slot_files(version)) for version in (GOOD, BETTER)]
     source = slot_manifest(GOOD)
@@ -78,6 +114,7 @@ def _bundles(folder: Path) -> list[Path]:
         _with_model(folder, CANNOT_LOAD, b"this is no flatbuffer" * 100),
         _with_model(folder, DAMAGED, b"this will be damaged" * 100),
         write_bundle(folder, too_large, slot_files(GOOD)),
+        _with_two_forms(folder),
     ]
 
 

@@ -78,10 +78,16 @@ class World:
         during_fetch: Called while something is fetched.
         on_change: Called with every change.
         delegate: What the next worker runs on.
+        threads: How many a worker may have now.
+        tried_steps: How often a worker was to be replaced because of that.
+        threads_at: State of a deployment to threads of the active worker when it was told last.
         on_reported: Called after every report.
     """
 
     def __init__(self, folder: Path) -> None:
+        self.threads = 1
+        self.tried_steps = 0
+        self.threads_at: dict[State, int] = {}
         self.delegate = DelegateReport(requested="xnnpack", actual="xnnpack")
         self.folder = folder
         self.power = Power()
@@ -228,7 +234,7 @@ class World:
         self._keys += 1
         handle = WorkerHandle(
             key=self._keys,
-            spec=WorkerSpec(model=model, version=version, slot_dir=slot_dir, threads=1),
+            spec=WorkerSpec(model=model, version=version, slot_dir=slot_dir, threads=self.threads),
             variant=content.variant,
             digest=content.digest,
             delegate=self.delegate,
@@ -272,6 +278,14 @@ class World:
 
     def may_regain(self, worker: WorkerHandle) -> bool:
         return worker.delegate.is_fallback
+
+    def is_out_of_step(self, worker: WorkerHandle) -> bool:
+        return worker.spec.threads != self.threads
+
+    def start_in_step(self, worker: WorkerHandle) -> WorkerHandle:
+        self.tried_steps += 1
+        self.fail("start_in_step", worker.spec.version)
+        return self.start(worker.spec.model, worker.spec.version, worker.spec.slot_dir)
 
     def fetch(
         self, job: FetchJob, on_progress: Callable[[int, int], None], should_stop: Callable[[], bool]
@@ -323,6 +337,8 @@ class World:
     def send_change(self, change: DeploymentChange) -> None:
         self.power.draw()
         self.changes.append(change)
+        if change.model in self.serving:
+            self.threads_at[change.after] = self.serving[change.model].spec.threads
         self.on_change(change)
 
     def send_event(self, event: Event) -> None:

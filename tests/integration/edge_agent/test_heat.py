@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from contract.heat import HeatCause, HeatLevel
 from contract.messages import EventKind, Reported, TelemetryWindow
 from edge_agent import connect
 from tests.support.agent_bench import Bench, bench, wait_until
-from tests.support.agent_releases import GOOD, Releases
+from tests.support.agent_releases import GOOD, TWO_FORMS, Releases
 from tests.support.asking import Asker
 from tests.support.heat_board import HeatBoard
 
@@ -28,6 +29,8 @@ hold_s = 0.4
 soft_celsius = 60
 hard_celsius = 70
 {more}
+[workers]
+threads = 2
 [[sources]]
 model = "digits"
 path = "{images}"
@@ -53,6 +56,17 @@ class HotDevice:
         wait_until(lambda: self.level() is level, f"level {level.value}, not {self.level()}")
         return self.bench.server.heard(Reported)[-1]
 
+    def wait_runs(self, variant: str, threads: int) -> None:
+        """Wait until the model is reported to run so."""
+        runs: list[tuple[str, int]] = []
+
+        def is_so() -> bool:
+            model = self.bench.server.heard(Reported)[-1].models["digits"]
+            runs[:] = [(model.variant, model.threads)]
+            return runs == [(variant, threads)]
+
+        wait_until(is_so, f"{variant} with {threads} threads, not {runs}")
+
     def rate_hz(self, *, is_throttled: bool, least: int = 5) -> float:
         """Requests a second over windows with or without a mark, once there are some."""
 
@@ -65,27 +79,30 @@ class HotDevice:
         return sum(each.requests for each in found) / sum(each.duration_s for each in found)
 
 
-def hot_device(releases: Releases, more: str = "") -> Iterator[HotDevice]:
+@contextlib.contextmanager
+def hot_device(releases: Releases, version: str = GOOD, more: str = "") -> Iterator[HotDevice]:
     with tempfile.TemporaryDirectory(prefix="lf-") as folder:
         board = HeatBoard(Path(folder) / "sys")
         board.set_celsius(50.0)
         extra = CONFIG.format(sysfs=board.sysfs, images=IMAGES, rate=RATE_HZ, more=more)
         with bench(Path(folder), releases, extra=extra) as made:
             made.agent.start().wait_ready()
-            made.server.deploy(GOOD, "d1")
+            made.server.deploy(version, "d1")
             assert made.server.wait_end("d1").after is State.SUCCEEDED
             yield HotDevice(made, board)
             if made.agent.is_running:
                 assert made.agent.terminate() == 0, made.agent.log
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def device(releases: Releases) -> Iterator[HotDevice]:
-    yield from hot_device(releases)
+    with hot_device(releases) as made:
+        yield made
 
 
 def test_a_hot_board_feeds_its_models_slower_marks_what_it_measures_and_comes_back(device: HotDevice) -> None:
     device.wait_level(HeatLevel.NORMAL)
+    known = len(device.bench.server.events())
     assert device.rate_hz(is_throttled=False) > 0.6 * RATE_HZ
     with connect(device.bench.run_dir) as agent:
         asker = Asker(agent.model("digits"), pause_s=1.0)
@@ -110,7 +127,7 @@ def test_a_hot_board_feeds_its_models_slower_marks_what_it_measures_and_comes_ba
     wait_until(lambda: rate_after_hz() > 0.6 * RATE_HZ, "sources run as fast as before")
     told = [
         event.detail.partition(":")[0]
-        for event in device.bench.server.events()
+        for event in device.bench.server.events()[known:]
         if event.kind is EventKind.THROTTLED
     ]
     assert told == ["least", "slowed", "eased", "normal"]
@@ -128,3 +145,45 @@ def test_under_voltage_and_a_low_battery_hold_a_board_back_too(device: HotDevice
     device.board.set_firmware(0x10000)
     device.board.set_battery(15, "Charging")
     device.wait_level(HeatLevel.NORMAL)
+
+
+def test_a_slowed_board_serves_with_fewer_threads_and_with_all_again_and_no_request_fails(
+    device: HotDevice,
+) -> None:
+    device.wait_runs("static-int8", 2)
+    with connect(device.bench.run_dir) as agent:
+        asker = Asker(agent.model("digits"))
+        asker.start()
+        device.board.set_cooling("cpufreq-cpu0", 1)
+        device.wait_level(HeatLevel.SLOWED)
+        device.wait_runs("static-int8", 1)
+        device.board.set_cooling("cpufreq-cpu0", 0)
+        device.wait_level(HeatLevel.NORMAL)
+        device.wait_runs("static-int8", 2)
+        answered = asker.versions[GOOD]
+        wait_until(lambda: asker.versions[GOOD] > answered + 10, "answers of the last worker")
+        asker.stop()
+    assert set(asker.versions) == {GOOD}
+    assert {event.kind for event in device.bench.server.events()} == {EventKind.THROTTLED}
+
+
+def test_a_board_that_prefers_accuracy_runs_the_cheaper_variant_while_it_is_hot(releases: Releases) -> None:
+    more = 'cheaper_variant = true\n[update]\nvariant = "accurate"'
+    with hot_device(releases, TWO_FORMS, more) as device:
+        device.wait_runs("float32", 2)
+        with connect(device.bench.run_dir) as agent:
+            asker = Asker(agent.model("digits"))
+            asker.start()
+            device.board.set_celsius(75.0)
+            device.wait_runs("static-int8", 1)
+            device.board.set_celsius(50.0)
+            device.wait_level(HeatLevel.NORMAL)
+            device.wait_runs("float32", 2)
+            asker.stop()
+        assert set(asker.versions) == {TWO_FORMS}
+        assert (
+            device.bench.slot("a").joinpath("variant").read_text()
+            == '{"name":"float32","cheaper":"static-int8"}'
+        )
+        marked = {window.variant for window in device.bench.server.windows.values() if window.is_throttled}
+        assert marked == {"float32", "static-int8"}

@@ -13,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 from contract.deployment import Reason
+from contract.heat import HeatCause, HeatLevel, HeatReport
+from contract.messages import Reported
+from contract.topics import Kind
 from server.ctl import main
 from tests.support.builders import PROFILE
 from tests.support.server_device import DeviceAccess, DeviceDouble, a_window
@@ -44,6 +47,27 @@ def litefleet(server: ServerProcess, *arguments: str) -> Done:
 def printed_json(done: Done) -> object:
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+def test_a_hot_device_and_what_it_measured_meanwhile_are_told(fleet: Fleet) -> None:
+    (device,) = fleet.connect("hot")
+    heat = HeatReport(level=HeatLevel.SLOWED, causes=(HeatCause.UNDER_VOLTAGE,), celsius=71.5)
+    device._send(Kind.REPORTED, Reported(v=1, revision=0, models={}, heat=heat))
+    device.send_telemetry(a_window(0), a_window(1, is_throttled=True))
+    wait_until(lambda: fleet.device("hot")["heat"], what="the heat report")
+    wait_until(lambda: device.acks and device.acks[-1].seq >= 1, what="the windows")
+    rows = printed_json(litefleet(fleet.server, "--json", "devices"))
+    assert isinstance(rows, list)
+    assert next(row["heat"] for row in rows if row["id"] == "hot") == {
+        "level": "slowed",
+        "causes": ["under-voltage"],
+        "celsius": 71.5,
+        "battery_ratio": None,
+    }
+    (row,) = fleet.server.api("GET", "/api/v1/telemetry?device=hot")
+    assert (row["windows"], row["throttled_windows"]) == (2, 1)
+    assert (row["requests"], row["throttled_requests"]) == (20, 10)
+    assert "throttled" in litefleet(fleet.server, "telemetry").stdout
 
 
 def test_a_new_device_gets_a_folder_with_all_it_needs(fleet: Fleet, tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from contract.compat import RuntimeFact, choose_fallback, choose_variant, tflite_level
+from contract.compat import RuntimeFact, choose_cheaper, choose_fallback, choose_variant, tflite_level
 from contract.errors import IncompatibleError
 from contract.identifiers import Version
 from contract.manifest import BundleRequires, Manifest, Variant, VariantRequires
-from contract.profile import DelegateName
+from contract.profile import DelegateName, Precision
 from tests.support.builders import a_manifest, a_variant, some_capabilities
 
 
@@ -125,3 +125,48 @@ def test_beside_a_variant_for_an_accelerator_stands_the_best_one_for_the_process
     assert choose_fallback(with_variants(tpu, other, cpu), tpu, board) == cpu
     assert choose_fallback(with_variants(tpu, other), tpu, board) is None
     assert choose_fallback(with_variants(tpu, cpu), cpu, board) is None
+
+
+def precise(name: str, precision: Precision, value: float = 0.9, **changes: Any) -> Variant:
+    metrics = msgspec.structs.replace(a_variant().metrics, value=value)
+    return a_variant(name=name, precision=precision, metrics=metrics, **changes)
+
+
+FLOAT = precise("float32", Precision.FLOAT32, 0.98)
+DYNAMIC = precise("dynamic", Precision.DYNAMIC_INT8, 0.98)
+STATIC = precise("static", Precision.STATIC_INT8, 0.97)
+TPU = precise("tpu", Precision.STATIC_INT8, 0.96, delegate=DelegateName.EDGETPU)
+XNNPACK = some_capabilities(delegates=(DelegateName.XNNPACK,))
+
+
+def test_whoever_prefers_accuracy_gets_the_first_of_those_that_lost_least() -> None:
+    manifest = with_variants(STATIC, DYNAMIC, FLOAT)
+    assert choose_variant(manifest, XNNPACK) == STATIC
+    assert choose_variant(manifest, XNNPACK, prefers_accuracy=True) == DYNAMIC
+
+
+def test_an_accelerator_stays_first_also_for_whoever_prefers_accuracy() -> None:
+    manifest = with_variants(TPU, STATIC, FLOAT)
+    with_tpu = some_capabilities(delegates=(DelegateName.EDGETPU, DelegateName.XNNPACK))
+    assert choose_variant(manifest, with_tpu, prefers_accuracy=True) == TPU
+    assert choose_variant(manifest, XNNPACK, prefers_accuracy=True) == FLOAT
+
+
+def test_a_board_that_saves_work_runs_the_cheapest_precision_that_fits() -> None:
+    manifest = with_variants(TPU, FLOAT, DYNAMIC, STATIC)
+    assert choose_cheaper(manifest, FLOAT, XNNPACK) == STATIC
+    assert choose_cheaper(manifest, DYNAMIC, XNNPACK) == STATIC
+    large = msgspec.structs.replace(STATIC, peak_memory_bytes=1 << 40)
+    assert choose_cheaper(with_variants(FLOAT, DYNAMIC, large), FLOAT, XNNPACK) == DYNAMIC
+    plain = some_capabilities(delegates=(DelegateName.NONE,))
+    assert choose_cheaper(manifest, FLOAT, plain) == STATIC
+
+
+def test_nothing_is_cheaper_than_the_cheapest_or_than_an_accelerator() -> None:
+    assert choose_cheaper(with_variants(STATIC, FLOAT), STATIC, XNNPACK) is None
+    weights = precise("weights", Precision.WEIGHT_ONLY_INT8)
+    assert choose_cheaper(with_variants(FLOAT, weights), FLOAT, XNNPACK) is None
+    plain = precise("plain", Precision.STATIC_INT8, delegate=DelegateName.NONE)
+    assert choose_cheaper(with_variants(FLOAT, plain), FLOAT, XNNPACK) is None
+    both = some_capabilities(delegates=(DelegateName.EDGETPU, DelegateName.XNNPACK))
+    assert choose_cheaper(with_variants(TPU, STATIC), TPU, both) is None

@@ -30,7 +30,9 @@ def test_a_hot_board_is_told_once_and_its_sources_run_slower() -> None:
     assert not guard.take(COOL, 1.0)
     assert guard.take(HOT, 2.0)
     assert (guard.rate_share, guard.is_held_back) == (0.2, True)
-    assert guard.news().startswith("least: ")
+    words = guard.news()
+    assert words.startswith("least: ")
+    assert words.endswith("90.0 °C; sources run at 20% of their rates, models with 1 threads at most")
     assert guard.news() == ""
     report = guard.report()
     assert report is not None
@@ -39,10 +41,21 @@ def test_a_hot_board_is_told_once_and_its_sources_run_slower() -> None:
     assert guard.news() == ""
 
 
+def test_threads_and_variants_follow_the_level() -> None:
+    guard = HeatGuard(HeatSettings(cheaper_variant=True), PI)
+    assert (guard.threads_cap(), guard.is_saving()) == (0, False)
+    guard.take(HOT, 0.0)
+    assert (guard.threads_cap(), guard.is_saving()) == (1, True)
+    assert guard.news().endswith(", those with a cheaper variant as that")
+    unasked = HeatGuard(HeatSettings(), PI)
+    unasked.take(HOT, 0.0)
+    assert (unasked.threads_cap(), unasked.is_saving()) == (1, False)
+
+
 def test_with_the_policy_off_nothing_is_held_back_and_everything_is_told() -> None:
     guard = HeatGuard(HeatSettings(enabled=False), PI)
     assert guard.take(HOT, 0.0)
-    assert (guard.rate_share, guard.is_held_back) == (1.0, True)
+    assert (guard.rate_share, guard.threads_cap(), guard.is_held_back) == (1.0, 0, True)
     assert "nothing is done" in guard.news()
 
 
