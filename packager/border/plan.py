@@ -4,7 +4,7 @@ PURE. Rules:
 
 1. Task libraries (MediaPipe, Android's) feed uint8 and float32 and read uint8 and float32; a quantizer gives int8 and
    int16. So no file that ships for a processor has these at its border.
-2. An int8 image becomes uint8 that takes pixels as they are (``contract.pixels``): with the quantization that it has
+2. An image becomes uint8 that takes pixels as they are (``contract.pixels``): with the quantization that it has
    where that is the preprocessing's own, else with the graph normalising.
 3. Everything else that stands for real values becomes float32: XNNPACK converts faster than whoever calls.
 4. A file for an accelerator computes no floats: an image of which rule 2 needs none becomes uint8, its outputs with it;
@@ -73,7 +73,7 @@ def plan_input(stored: Stored, image: ImagePreprocessing | None, *, is_for_accel
         return Form.KEPT
     if is_for_accelerator:
         return Form.BYTES if stored.is_the_recipes(image) else Form.KEPT
-    if stored.dtype != DType.INT8.value or not is_usual_image(image):
+    if not is_usual_image(image):
         return Form.REAL
     return Form.PIXELS if stored.is_the_recipes(image) else Form.RAW
 

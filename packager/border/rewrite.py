@@ -20,6 +20,7 @@ from packager.runtime.objects import (
     add_operator,
     add_tensor,
     make_buffer,
+    operator_name,
     pack_model,
     text_of,
     type_name,
@@ -124,6 +125,9 @@ class _Work:
         if form is Form.KEPT:
             return inner
         if form is Form.REAL:
+            computed = self._computed(inner)
+            if computed is not None:
+                return computed
             outer = self._tensor(inner, "real", "float32")
             self._dequantize(self.after.append, inner, outer)
             return outer
@@ -131,6 +135,21 @@ class _Work:
         outer = self._tensor(inner, "bytes", "uint8", (stored.scale, stored.zero_point + UINT8_SHIFT))
         self._quantize(self.after.append, inner, outer)
         return outer
+
+    def _computed(self, inner: int) -> int | None:
+        """The float32 tensor that an output was quantized from, as of an operator that the quantizer leaves in float.
+
+        Its own values are better than what is left of them: the ranges of detections, for example, say nothing.
+        """
+        makers = [one for one in self.graph.operators if inner in one.outputs]
+        if len(makers) != 1 or operator_name(self.model, makers[0]) != "QUANTIZE":
+            return None
+        source = int(makers[0].inputs[0])
+        if type_name(self.graph.tensors[source]) != "float32":
+            return None
+        if not any(inner in one.inputs for one in self.graph.operators):
+            self.graph.operators = [one for one in self.graph.operators if one is not makers[0]]
+        return source
 
     def _normalize(self, outer: int, inner: int, image: ImagePreprocessing) -> None:
         """``contract.vision.normalize_images`` as operators: the same operations in float32.

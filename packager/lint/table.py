@@ -57,7 +57,7 @@ RULES: dict[str, Rule] = {
     "LF007": Rule(
         _W,
         "float in or out on an Edge TPU profile",
-        "put static-int8 into the profile's ladder, and give the float model: its border becomes int8",
+        "put static-int8 into the profile's ladder, and give the float model: its border becomes integers",
     ),
     "LF008": Rule(
         _W, "inputs that are not calibrated", "give --calibration FOLDER with inputs as they come from the field"

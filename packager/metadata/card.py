@@ -10,6 +10,7 @@ PURE. Rules:
    character, which would shift or forge the lines after it.
 4. A detector is described where its file ends in TFLite's own post-processing: boxes, classes, scores and a count, in
    this order (``TFLite_Detection_PostProcess``). Other detectors' outputs are plain features.
+5. A wave is described by its rate; libraries bring what a microphone gives to it.
 
 Schema: metadata_schema.fbs, version 1.5, of tflite-support and of MediaPipe. How MediaPipe reads it:
 https://ai.google.dev/edge/litert/models/metadata.
@@ -27,6 +28,7 @@ from contract.pixels import is_usual_image
 from contract.tensor import TensorSpec
 
 LABELS_FILE = "labels.txt"
+_CLASSIFIERS = frozenset((Task.CLASSIFICATION.value, Task.AUDIO_CLASSIFICATION.value))
 _PIXELS = (0.0, 255.0)
 _SHOWN = 5
 
@@ -37,6 +39,7 @@ class Content(enum.IntEnum):
     FEATURE = 1
     IMAGE = 2
     BOXES = 3
+    AUDIO = 4
 
 
 class LabelUse(enum.IntEnum):
@@ -69,6 +72,7 @@ class TensorCard:
         low: Lowest values; empty where unknown.
         high: Highest values.
         labels: What the label file names in it; None for nothing.
+        rate_hz: Values a second of a wave of one channel; 0 for anything else.
     """
 
     key: str
@@ -82,6 +86,7 @@ class TensorCard:
     low: tuple[float, ...] = ()
     high: tuple[float, ...] = ()
     labels: LabelUse | None = None
+    rate_hz: int = 0
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,7 @@ class Subject:
         labels: Class names; empty for none.
         is_logits: Whether a classifier's scores still need a softmax.
         operators: Of the main graph in order, TFLite's names.
+        rate_hz: Of the wave that the first input takes; 0 for no wave.
     """
 
     name: str
@@ -130,6 +136,7 @@ class Subject:
     labels: tuple[str, ...]
     is_logits: bool
     operators: tuple[str, ...]
+    rate_hz: int = 0
 
 
 def describe_model(subject: Subject) -> ModelCard:
@@ -143,7 +150,7 @@ def describe_model(subject: Subject) -> ModelCard:
         version=subject.version,
         text=f"{subject.name} {subject.version}: {subject.task}.",
         inputs=tuple(
-            _describe_input(spec, subject.preprocessing if position == 0 else None)
+            _describe_first(spec, subject) if position == 0 else _plain(spec, "Input")
             for position, spec in enumerate(subject.inputs)
         ),
         outputs=_describe_outputs(subject),
@@ -171,6 +178,13 @@ def label_file(labels: Sequence[str]) -> bytes:
     return "\n".join(labels).encode("utf-8")
 
 
+def _describe_first(spec: TensorSpec, subject: Subject) -> TensorCard:
+    if subject.rate_hz:
+        text = f"Wave of one channel, {subject.rate_hz} values a second, -1 to 1"
+        return TensorCard(spec.name, "audio_clip", text, Content.AUDIO, rate_hz=subject.rate_hz)
+    return _describe_input(spec, subject.preprocessing)
+
+
 def _describe_input(spec: TensorSpec, image: ImagePreprocessing | None) -> TensorCard:
     if image is None or not is_usual_image(image):
         return _plain(spec, "Input")
@@ -196,7 +210,7 @@ def _plain(spec: TensorSpec, what: str, labels: LabelUse | None = None) -> Tenso
 
 def _describe_outputs(subject: Subject) -> tuple[TensorCard, ...]:
     labels = bool(subject.labels)
-    if subject.task == Task.CLASSIFICATION.value and len(subject.outputs) == 1:
+    if subject.task in _CLASSIFIERS and len(subject.outputs) == 1:
         (scores,) = subject.outputs
         card = _plain(scores, "Scores of", labels=LabelUse.AXIS if labels else None)
         kind = "Logit" if subject.is_logits else "Score"

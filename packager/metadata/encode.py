@@ -4,7 +4,7 @@ PURE. Rules:
 
 1. Tables and fields are those of metadata_schema.fbs 1.5 (tflite-support and MediaPipe, ``M001``): a field's number is
    its place in its table.
-2. Only fields that the schema has had since 1.0.0 are used, so every reader understands all of it.
+2. The version that a reader must know is that of the newest field in it: 1.0.0, and 1.3.0 for a wave.
 3. The same card gives the same bytes.
 """
 
@@ -19,6 +19,9 @@ from packager.metadata.card import LABELS_FILE, Content, LabelUse, ModelCard, Te
 
 IDENTIFIER = b"M001"
 PARSER_VERSION = "1.0.0"
+AUDIO_PARSER_VERSION = "1.3.0"
+"""Has AudioProperties (metadata_schema.fbs, "History")."""
+_MONO = 1  # channels
 _NORMALIZATION = 1  # union ProcessUnitOptions
 _BOUNDARIES = 1  # enum BoundingBoxType
 _RATIO = 0  # enum CoordinateType
@@ -35,6 +38,7 @@ def encode_card(card: ModelCard, inputs: Sequence[TensorCard], outputs: Sequence
         outputs: Its cards in the order of the graph.
     """
     writer = _Writer()
+    has_audio = any(tensor.content is Content.AUDIO for tensor in inputs)
     graph = writer.table(
         5,
         {
@@ -49,7 +53,7 @@ def encode_card(card: ModelCard, inputs: Sequence[TensorCard], outputs: Sequence
             1: writer.text(card.text),
             2: writer.text(card.version),
             3: writer.tables([graph]),
-            7: writer.text(PARSER_VERSION),
+            7: writer.text(AUDIO_PARSER_VERSION if has_audio else PARSER_VERSION),
         },
     )
     return writer.finish(root)
@@ -121,6 +125,8 @@ def _content(writer: _Writer, card: TensorCard) -> int:
         width, height = card.size
         size = writer.table(2, {}, wide={0: width, 1: height})
         places[1] = writer.table(2, {1: size}, small={0: int(card.space or 0)})
+    elif card.content is Content.AUDIO:
+        places[1] = writer.table(2, {}, wide={0: card.rate_hz, 1: _MONO})
     elif card.content is Content.BOXES:
         small = {1: _BOUNDARIES, 2: _RATIO}
         places[1] = writer.table(3, {0: writer.counts(_BOX_ORDER)}, small=small)

@@ -38,6 +38,7 @@ def card_of(name: str, version: str, model: SourceModel, shown: Presentation) ->
             preprocessing=shown.preprocessing,
             labels=shown.labels,
             is_logits=isinstance(scores, ClassificationPostprocessing) and scores.softmax,
+            rate_hz=shown.rate_hz,
             operators=tuple(node.label for node in read_graph(model.content).nodes),
         )
     )

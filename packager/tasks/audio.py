@@ -6,6 +6,7 @@ length is told. Does not judge.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,7 +95,9 @@ def _load(request: DataRequest) -> Loaded:
     return Loaded(
         task=Top1(_samples(clips, source, hearing), truth, names, options.threshold),
         calibration=calibration,
-        presentation=present_scores(TaskName.AUDIO_CLASSIFICATION, source, labels),
+        presentation=dataclasses.replace(
+            present_scores(TaskName.AUDIO_CLASSIFICATION, source, labels), rate_hz=options.sample_rate
+        ),
         notes=tuple(notes),
     )
 

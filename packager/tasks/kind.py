@@ -38,6 +38,7 @@ class Presentation:
         postprocessing: From the first output to the best classes; None where there are none.
         decoding: From the outputs to boxes, a map of classes or an embedding; None where there are none.
         labels: Class names; empty for none.
+        rate_hz: Of the wave that the first input takes, for TFLite's metadata; 0 for no wave.
     """
 
     task: TaskName
@@ -45,6 +46,7 @@ class Presentation:
     postprocessing: ClassificationPostprocessing | None = None
     decoding: Decoding | None = None
     labels: tuple[str, ...] = ()
+    rate_hz: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ import pytest
 from contract.profile import DelegateName, Precision
 from packager.border.rewrite import dress
 from packager.preprocess import to_inputs
-from packager.quantize import Ranges, pin_range
+from packager.quantize import Ranges, calibrate, pin_range, quantize
 from packager.runtime.delegation import measure_delegation
 from packager.runtime.graph import read_graph
 from packager.runtime.interpreter import LoadedModel
 from packager.runtime.session import Session
+from packager.sources.tflite import check_tflite
 from tests.support.packager_static import RECIPES, a_recipe, bare, some_pixels
+from tests.support.vision_models import detector_with_postprocessing
 
 DELEGATES = (DelegateName.XNNPACK, DelegateName.NONE)
 
@@ -83,6 +85,18 @@ def test_a_model_that_takes_no_images_takes_and_gives_real_values(precision: Pre
         LoadedModel(content, DelegateName.NONE).run([inputs]) for content in (bare("0 to 1", precision), made)
     )
     assert np.array_equal(before, after)
+
+
+def test_what_was_computed_in_float_is_given_as_it_was_computed() -> None:
+    """TFLite's own post-processing: a range over all its rows says nothing of a box."""
+    content = detector_with_postprocessing()
+    model = check_tflite(content, "detector")
+    inputs = np.random.default_rng(2).random((4, 48, 48, 3), np.float32)
+    ranges = calibrate(model.content, Precision.STATIC_INT8, model.source, [inputs])
+    made = dress(quantize(model.content, Precision.STATIC_INT8, ranges), None)
+    graph = read_graph(made)
+    assert graph.nodes[-1].operator == "CUSTOM"
+    assert set(graph.outputs) == set(graph.nodes[-1].outputs)
 
 
 def test_a_model_with_a_border_of_floats_comes_back_as_it_is() -> None:

@@ -21,7 +21,8 @@ NUMBERS = Stored("int8", 0.0, 0)
     [
         (OWN, IMAGE, Form.PIXELS),
         (OTHER, IMAGE, Form.RAW),
-        (WIDE, IMAGE, Form.REAL),
+        (WIDE, IMAGE, Form.RAW),
+        (WIDE, BLUE_FIRST, Form.REAL),
         (FLOAT, IMAGE, Form.KEPT),
         (NUMBERS, IMAGE, Form.KEPT),
         (OWN, BLUE_FIRST, Form.REAL),

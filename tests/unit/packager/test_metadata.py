@@ -145,6 +145,22 @@ def test_a_segmentation_names_its_classes() -> None:
     assert describe_model(maps).outputs[0].labels is LabelUse.AXIS
 
 
+def test_a_wave_is_described_by_its_rate_and_its_classes_are_named() -> None:
+    wave = changed(CLASSIFIER, task="audio-classification", rate_hz=16_000, preprocessing=None)
+    card = describe_model(wave)
+    (sound,), (scores,) = card.inputs, card.outputs
+    assert (sound.content, sound.rate_hz, sound.key) == (Content.AUDIO, 16_000, CLASSIFIER.inputs[0].name)
+    assert scores.labels is LabelUse.AXIS
+    assert b"1.3.0" in encode_card(card, card.inputs, card.outputs)
+    assert (16_000).to_bytes(4, "little") in encode_card(card, card.inputs, card.outputs)
+
+
+def test_without_a_wave_readers_need_know_the_first_version_only() -> None:
+    card = describe_model(CLASSIFIER)
+    assert b"1.3.0" not in encode_card(card, card.inputs, card.outputs)
+    assert b"1.0.0" in encode_card(card, card.inputs, card.outputs)
+
+
 def test_without_labels_nothing_is_appended() -> None:
     card = describe_model(changed(CLASSIFIER, labels=()))
     assert card.files == {}
