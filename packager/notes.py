@@ -89,7 +89,9 @@ def note_line(note: RungNote) -> str:
     text = f"{note.variant}: {note.speed}; {note.cost}"
     if note.coverage is None:
         return text
-    text += f"; it takes {note.coverage.describe()} operators"
+    found = note.coverage
+    parts = f" in {found.partitions} parts" if found.partitions > 1 else ""
+    text += f"; it takes {found.nodes_delegated}/{found.nodes_total} operators{parts}"
     reasons = note.coverage.reasons()
     more = f" and {len(reasons) - _REASONS_SHOWN} kinds more" if len(reasons) > _REASONS_SHOWN else ""
     return f"{text}, not {'; '.join(reasons[:_REASONS_SHOWN])}{more}" if reasons else text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from contract.profile import Cpu, Delegate, DelegateName, Precision
@@ -72,6 +73,10 @@ def test_a_note_says_cost_coverage_and_the_first_reasons() -> None:
     )
     assert slow.coverage is None
     assert note_line(half).endswith("it takes 9/9 operators")
+    split = msgspec.structs.replace(coverage(), partitions=2)
+    assert note_line(rung_notes(rungs[:1], {"float32": split})[0]).endswith(
+        "it takes 9/9 operators in 2 parts"
+    )
     assert note_line(rung_notes(rungs[:1], {})[0]) == "float32: as float; XNNPACK computes in float"
     assert note_line(rung_notes(rungs[:1], {"float32": coverage("A")})[0]).endswith(
         "not 1 x A: none (operator)"
