@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -38,3 +39,14 @@ def test_who_waits_long_enough_is_told_that_the_work_is_not_done() -> None:
     may_end.set()
 
     assert has_ended.wait(10)
+
+
+def test_work_that_gets_next_to_nothing_of_the_processor_is_not_waited_for() -> None:
+    may_end = threading.Event()
+    began = time.monotonic()
+
+    with pytest.raises(NotYetError):
+        run_gently(lambda: may_end.wait(60), within_s=60)
+    may_end.set()
+
+    assert time.monotonic() - began < 30
