@@ -155,6 +155,7 @@ class Agent:
         self._benches = BenchShipment(WaitingBenches(state_dir), self._session.send_bench)
         self._window_s = config.telemetry.window_s
         self._next_window_s = 0.0
+        self._reporter = HeatReporter(self._session, self._heat.report)
         self._runner = self._make_runner(config, profile)
 
     def _make_session(self, config: AgentConfig, boot: str) -> Session:
@@ -209,8 +210,7 @@ class Agent:
             models.slots,
             fetch_deadline_s=config.update.fetch_deadline_s,
         )
-        reporter = HeatReporter(self._session, self._heat.report)
-        return Runner(models, actions, reporter, on_up=self._on_up, on_end=self._on_bug)
+        return Runner(models, actions, self._reporter, on_up=self._on_up, on_end=self._on_bug)
 
     # From other threads and the signal handler.
 
@@ -319,6 +319,7 @@ class Agent:
         words = self._heat.news()
         if words:
             self._send_event(EventKind.THROTTLED, words)
+        self._reporter.tell_again()
         self._runner.refresh()
 
     def _state_words(self) -> str:

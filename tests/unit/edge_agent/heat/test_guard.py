@@ -90,9 +90,14 @@ def test_a_bug_in_reading_is_handed_on() -> None:
 def test_reports_of_the_update_part_carry_heat(tmp_path: Path) -> None:
     guard, world = HeatGuard(HeatSettings(), PI), World(tmp_path)
     reporter = HeatReporter(world, guard.report)
+    reporter.tell_again()
+    told = world.reported
+    assert told is None  # there was no report to send again
     reporter.send_reported(Reported(v=1, revision=3, models={}))
     assert world.reported == Reported(v=1, revision=3, models={})
     guard.take(HOT, 0.0)
+    reporter.tell_again()
+    assert world.reported == Reported(v=1, revision=3, models={}, heat=guard.report())
     reporter.send_reported(Reported(v=1, revision=4, models={}))
     assert world.reported == Reported(v=1, revision=4, models={}, heat=guard.report())
     event = Event(v=1, kind=EventKind.THROTTLED, at=AT)
