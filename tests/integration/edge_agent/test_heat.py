@@ -19,7 +19,7 @@ from tests.support.agent_releases import GOOD, TWO_FORMS, Releases
 from tests.support.asking import Asker
 from tests.support.heat_board import HeatBoard
 
-RATE_HZ = 50.0
+RATE_HZ = 20.0
 CONFIG = """
 [heat]
 sysfs = "{sysfs}"
@@ -103,7 +103,7 @@ def device(releases: Releases) -> Iterator[HotDevice]:
 def test_a_hot_board_feeds_its_models_slower_marks_what_it_measures_and_comes_back(device: HotDevice) -> None:
     device.wait_level(HeatLevel.NORMAL)
     known = len(device.bench.server.events())
-    assert device.rate_hz(is_throttled=False) > 0.6 * RATE_HZ
+    wait_until(lambda: device.rate_hz(is_throttled=False) > 0.6 * RATE_HZ, "sources run at their rate")
     with connect(device.bench.run_dir) as agent:
         asker = Asker(agent.model("digits"), pause_s=1.0)
         device.board.set_celsius(71.5)
