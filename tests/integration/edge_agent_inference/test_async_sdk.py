@@ -242,7 +242,7 @@ def test_no_request_fails_while_versions_change(run_dir: Path) -> None:
             await asyncio.gather(*hammers)
             assert set(versions) == {"1.0.0", "1.1.0"}
 
-    with a_pool(run_dir, PoolLimits(drain_s=0.3)) as (pool, crashes):
+    with a_pool(run_dir, PoolLimits(drain_s=0.3, gentle_s=0.5)) as (pool, crashes):
         serve(pool)
         asyncio.run(ask(pool))
         assert crashes == []
