@@ -88,7 +88,7 @@ def an_odd_worker(folder: Path, code: str) -> None:
     for each in (package, package.parent):
         (each / "__init__.py").write_bytes(b"")
     (package / "worker.py").write_text(
-        f"import socket, sys, time\nchannel = socket.socket(fileno=int(sys.argv[1]))\n{code}\n",
+        f"import socket, sys, time\nchannel = socket.socket(fileno=int(sys.argv[2]))\n{code}\n",
         encoding="utf-8",
     )
 
