@@ -238,16 +238,20 @@ def test_an_orderly_end_answers_what_is_in_work(pool: Pool, run_dir: Path) -> No
     serve(pool)
     handle = pool.active("digits")
     assert handle is not None
-    with a_gateway(run_dir) as running, running.connect() as idle:
+    with a_gateway(run_dir) as running, running.connect() as idle, running.connect() as busy:
         running.ask("POST", INFER, a_request())
         os.kill(handle.pid, signal.SIGSTOP)
-        with concurrent.futures.ThreadPoolExecutor(1) as threads:
-            asked = threads.submit(running.ask, "POST", INFER, a_request())
-            wait_until(lambda: running.ask("GET", "/v2/health/live")[0] == 200, "life")
-            running.process.terminate()
-            assert idle.recv(10) == b""
-            os.kill(handle.pid, signal.SIGCONT)
-            assert asked.result(10)[0] == 200
+        body = json.dumps(a_request()).encode()
+        busy.sendall(
+            f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+        )
+        # All of it lies there before these are asked, and the gateway has one thread: it was taken before the second.
+        assert running.ask("GET", "/v2/health/live")[0] == 200
+        assert running.ask("GET", "/v2/health/live")[0] == 200
+        running.process.terminate()
+        assert idle.recv(10) == b""
+        os.kill(handle.pid, signal.SIGCONT)
+        assert read_answer(busy)[0] == 200
         assert running.process.wait(10) == 0
     assert is_running(handle.pid)
 
