@@ -13,7 +13,16 @@ from edge_agent import connect
 from edge_agent.inference.asking import DEFAULT_DEADLINE_S
 from edge_agent.inference.pool import Crash, Pool, PoolLimits
 from tests.support.endurance import deaths, kill_often, switch_often
-from tests.support.inference_slots import START_S, a_pool, images_of, is_running, serve, spec_of, wait_until
+from tests.support.inference_slots import (
+    START_S,
+    a_pool,
+    children,
+    images_of,
+    is_running,
+    serve,
+    spec_of,
+    wait_until,
+)
 
 GROWTH_KIB = 64
 """Of this process by each switch; a handle, a socket path and a window are far below it."""
@@ -39,6 +48,7 @@ def test_workers_killed_at_random_cost_no_wrong_and_no_late_answer_and_leave_not
     pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path
 ) -> None:
     pool, crashes = pool_and_crashes
+    others = len(children())
     serve(pool)
 
     def active() -> int | None:
@@ -54,7 +64,7 @@ def test_workers_killed_at_random_cost_no_wrong_and_no_late_answer_and_leave_not
     assert survived.longest_s < DEFAULT_DEADLINE_S + LATE_S
     assert survived.last.files == survived.first.files
     assert survived.last.segments == survived.first.segments
-    assert survived.last.children == survived.first.children
+    assert survived.last.children == survived.first.children == others + 1
 
 
 def test_a_candidate_beside_an_active_worker_serves_with_the_priority_of_the_agent(pool: Pool) -> None:
