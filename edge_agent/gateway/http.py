@@ -14,16 +14,16 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import h11
 
 from contract.errors import LitefleetError, OverloadError, TooLargeError
-from edge_agent.gateway.responses import Response, error_response
+from edge_agent.gateway.responses import Response, error_response, failed_response
 from edge_agent.gateway.routes import HttpError
+from edge_agent.gateway.wire import Head, Request, count, encode, is_last_request
 from edge_agent.loopback import is_loopback
 
 if TYPE_CHECKING:
@@ -33,28 +33,19 @@ HEAD_MAX_BYTES = 16384
 BUFFER_BYTES = 1 << 16
 _LINGER_S = 2.0
 """How long a client that was refused in the middle of its body is listened to, so that it can read the answer."""
-_COUNT_MAX_DIGITS = 12
-
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Request:
-    """A request that has arrived.
+class Answers(Protocol):
+    """Who answers requests that have arrived."""
 
-    Attributes:
-        method: As given.
-        target: As given.
-        body: All of it.
-        inference_header_bytes: ``Inference-Header-Content-Length``; None without one.
-    """
+    def begin(self, request: Request, connection: Connection) -> bool:
+        """Begin what can be begun at once: True when ``respond`` or ``work`` of the connection will be called later."""
 
-    method: str
-    target: str
-    body: memoryview
-    inference_header_bytes: int | None
+    async def answer(self, request: Request) -> Response:
+        """Answer; never raises for what a client can do."""
 
 
 @dataclass(frozen=True)
@@ -62,12 +53,8 @@ class _Known:
     """A head that was read and taken, with a body of known length after it."""
 
     content: bytes
-    head: h11.Request
-    inference_header_bytes: int | None
+    head: Head
     size: int
-
-
-Answer = Callable[[Request], Awaitable[Response]]
 
 
 class Phase(enum.Enum):
@@ -99,9 +86,8 @@ class Connection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
         self._h11 = _new_parser()
-        self._head: h11.Request | None = None
+        self._head: Head | None = None
         self._known: _Known | None = None
-        self._header_bytes: int | None = None
         self._body = bytearray()
         self._filled = 0
         self._reserved = 0
@@ -194,15 +180,19 @@ class Connection(asyncio.BufferedProtocol):
             head: As read.
             came: All that came of this request until now; empty when it came in pieces.
         """
-        self._head = head
         headers = dict(head.headers)
         self._check_headers(headers)
-        self._header_bytes = _count(headers.get(b"inference-header-content-length"))
+        self._head = Head(
+            method=head.method.decode("ascii"),
+            target=head.target.decode("ascii"),
+            inference_header_bytes=count(headers.get(b"inference-header-content-length")),
+            is_last=is_last_request(head.http_version, head.headers),
+        )
         if b"transfer-encoding" in headers:
             self._reserve(self._limits.max_body_bytes)
             self.phase = Phase.CHUNKS
         else:
-            size = _count(headers.get(b"content-length")) or 0
+            size = count(headers.get(b"content-length")) or 0
             if size > self._limits.max_body_bytes:
                 raise TooLargeError(
                     f"the body has {size} bytes, at most {self._limits.max_body_bytes} are taken"
@@ -214,12 +204,12 @@ class Connection(asyncio.BufferedProtocol):
             rest = self._h11.trailing_data[0]
             if came and b"expect" not in headers:
                 content = came[: len(came) - len(rest)]
-                self._known = _Known(content, head, self._header_bytes, size)
+                self._known = _Known(content, self._head, size)
             self._take_rest(size, memoryview(rest))
 
     def _begin_again(self, known: _Known, came: memoryview) -> None:
         """Take a request whose head is the last one's: what was decided from it still holds."""
-        self._head, self._header_bytes = known.head, known.inference_header_bytes
+        self._head = known.head
         self._reserve(known.size)
         self._take_rest(known.size, came)
 
@@ -262,37 +252,43 @@ class Connection(asyncio.BufferedProtocol):
     # Answering.
 
     def _start_work(self) -> None:
+        assert self._head is not None  # noqa: S101 - the phase is reached through it
         self.phase = Phase.WORK
         self.ends = float("inf")  # the service keeps its deadline
+        method, target, header_bytes, _ = self._head
+        request = Request(method, target, memoryview(self._body), header_bytes)
+        if not self._gateway.service.begin(request, self):
+            self.work(self._gateway.service.answer(request))
         self._transport.pause_reading()
-        self._task = self._loop.create_task(self._work())
 
-    async def _work(self) -> None:
-        assert self._head is not None  # noqa: S101 - the phase is reached through it
-        request = Request(
-            method=self._head.method.decode("ascii"),
-            target=self._head.target.decode("ascii"),
-            body=memoryview(self._body),
-            inference_header_bytes=self._header_bytes,
-        )
+    def work(self, answer: Coroutine[Any, Any, Response]) -> None:
+        """Respond as soon as the answer to the request in work is found."""
+        self._task = self._loop.create_task(self._work(answer))
+
+    async def _work(self, answer: Coroutine[Any, Any, Response]) -> None:
         try:
-            response = await self._gateway.answer(request)
+            response = await answer
         except Exception:
             # One request must not end the others: the traceback goes to the log.
-            logger.exception("cannot answer %s %s", request.method, request.target)
-            response = error_response(
-                HttpError(500, "the gateway failed on this request; see the agent's log")
-            )
-        self._respond(response)
+            logger.exception("cannot answer %s", self._head)
+            response = failed_response()
+        self.respond(response)
 
-    def _respond(self, response: Response) -> None:
-        if self._transport.is_closing():
-            return
-        self.phase = Phase.WRITE
-        self.ends = self._loop.time() + self._limits.receive_timeout_s
-        self._is_last |= self._gateway.is_ending or _is_last_request(self._head)
-        self._transport.write(_encode(response, is_last=self._is_last))
-        if not self._transport.get_write_buffer_size():
+    def respond(self, response: Response, after: Callable[[], None] | None = None) -> None:
+        """Answer the request in work; nothing is sent when the client is gone.
+
+        Args:
+            response: The answer.
+            after: Called when it is on its way, before another request begins.
+        """
+        if not self._transport.is_closing():
+            self.phase = Phase.WRITE
+            self._is_last |= self._gateway.is_ending or self._head is None or self._head.is_last
+            self._transport.write(encode(response, is_last=self._is_last))
+            self.ends = self._loop.time() + self._limits.receive_timeout_s
+        if after is not None:
+            after()
+        if self.phase is Phase.WRITE and not self._transport.get_write_buffer_size():
             self._finish_response()
 
     def _finish_response(self) -> None:
@@ -323,7 +319,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_last = True
         self.phase = Phase.LINGER
         self.ends = self._loop.time() + _LINGER_S
-        self._transport.write(_encode(error_response(error), is_last=True))
+        self._transport.write(encode(error_response(error), is_last=True))
         if self._transport.can_write_eof():
             self._transport.write_eof()
 
@@ -352,41 +348,3 @@ class Connection(asyncio.BufferedProtocol):
 
 def _new_parser() -> h11.Connection:
     return h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_MAX_BYTES)
-
-
-def _encode(response: Response, *, is_last: bool) -> bytes:
-    """A whole response. Its head has our own words only, so it is written without h11, in a third of the time."""
-    size = sum(len(piece) for piece in response.body)
-    lines = [
-        f"HTTP/1.1 {response.status} {HTTPStatus(response.status).phrase}",
-        f"Content-Type: {response.content_type}",
-        f"Content-Length: {size}",
-        *(f"{name}: {value}" for name, value in response.headers.items()),
-        *(["Connection: close"] if is_last else []),
-        "\r\n",
-    ]
-    return b"".join(("\r\n".join(lines).encode("ascii"), *response.body))
-
-
-def _is_last_request(head: h11.Request | None) -> bool:
-    """Whether a client wants the connection to end with the answer (RFC 9112, clause 9.3)."""
-    if head is None or head.http_version < b"1.1":
-        return True
-    return any(
-        b"close" in [word.strip() for word in value.lower().split(b",")]
-        for name, value in head.headers
-        if name == b"connection"
-    )
-
-
-def _count(value: bytes | None) -> int | None:
-    """A length in a header.
-
-    Raises:
-        HttpError: It is no number, or an absurd one.
-    """
-    if value is None:
-        return None
-    if not value.isdigit() or len(value) > _COUNT_MAX_DIGITS:
-        raise HttpError(400, f"a length in the head is no sensible number: {value[:40].decode('latin-1')!r}")
-    return int(value)

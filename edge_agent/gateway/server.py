@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from contract.errors import StorageError
-from edge_agent.gateway.http import BUFFER_BYTES, Answer, Connection
+from edge_agent.gateway.http import BUFFER_BYTES, Answers, Connection
 from edge_agent.gateway.service import Service
 from edge_agent.gateway.settings import MAX_CONNECTIONS, GatewaySettings
 from edge_agent.inference.async_client import connect_async
@@ -36,14 +36,14 @@ class Gateway:
 
     Attributes:
         settings: Bounds.
-        answer: Who answers a request that has arrived.
+        service: Who answers a request that has arrived.
         buffer: Where heads and chunks arrive; taken out at once, so one serves all.
         is_ending: Whether answers are the last of their connections.
     """
 
-    def __init__(self, settings: GatewaySettings, answer: Answer) -> None:
+    def __init__(self, settings: GatewaySettings, service: Answers) -> None:
         self.settings = settings
-        self.answer = answer
+        self.service = service
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.is_ending = False
         self._connections: set[Connection] = set()
@@ -163,7 +163,7 @@ async def serve(run_dir: Path, settings: GatewaySettings) -> None:
         run_dir, connections=settings.connections, max_waiting=settings.max_waiting
     ) as fleet:
         service = Service(fleet, settings)
-        gateway = Gateway(settings, service.answer)
+        gateway = Gateway(settings, service)
         async with listening(settings, gateway) as where:
             logger.info("answers at %s", where)
             sweeps = 0

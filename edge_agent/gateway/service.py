@@ -11,22 +11,24 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Awaitable, Container, Sequence
 from pathlib import Path
 
 from contract.errors import InputError, LitefleetError, NotFoundError, OverloadError
 from contract.identifiers import parse_model
 from edge_agent.capabilities import agent_version
 from edge_agent.gateway import responses
-from edge_agent.gateway.http import Request
+from edge_agent.gateway.plans import plan_of
 from edge_agent.gateway.requests import InferRequest, check_fit, feed_arrays, parse_infer
 from edge_agent.gateway.responses import Response
 from edge_agent.gateway.routes import Kind, Route, parse_route
 from edge_agent.gateway.settings import GatewaySettings
+from edge_agent.gateway.shortcut import Client, Shortcut
 from edge_agent.gateway.tally import ModelTally
-from edge_agent.inference.asking import is_agent_alive
+from edge_agent.gateway.wire import Request
+from edge_agent.inference.asking import Inference, is_agent_alive
 from edge_agent.inference.async_client import AsyncAgent, AsyncModel
-from edge_agent.inference.protocol import socket_name
+from edge_agent.inference.protocol import Welcome, socket_name
 
 _READY_S = 1.0
 """How long a worker may take to greet when it is asked whether it is ready."""
@@ -47,7 +49,12 @@ class Service:
         self._fleet = fleet
         self._deadline_s = settings.deadline_s
         self._tallies: dict[str, ModelTally] = {}
+        self._shortcut = Shortcut(fleet, settings.deadline_s, self._tallies, self)
         self._noted_refused = 0
+
+    def begin(self, request: Request, client: Client) -> bool:
+        """Begin what was answered in the same words before; see ``edge_agent.gateway.shortcut.Shortcut``."""
+        return self._shortcut.begin(request, client)
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; never raises for what a client can do."""
@@ -89,12 +96,29 @@ class Service:
             return responses.json_response(200 if is_ready else 503, content)
         return responses.json_response(200, responses.model_metadata(welcome))
 
+    async def ask_again(self, request: Request, welcome: Welcome, began: float, ends: float) -> Response:
+        """See ``edge_agent.gateway.shortcut.LongWay``."""
+        route = parse_route(request.method, request.target)
+        lane = self._fleet.model(route.model).lane
+
+        async def ask() -> Response:
+            asked = parse_infer(request.body, request.inference_header_bytes)
+            return _response(route, asked, await lane.infer_again(feed_arrays(asked, welcome), ends))
+
+        try:
+            return await self._count(self._tallies[route.model], began, ask())
+        except LitefleetError as error:
+            return responses.error_response(error)
+
     async def _infer(self, route: Route, request: Request) -> Response:
         began = time.monotonic()
         model = self._model(route.model)
         tally = self._tallies.setdefault(route.model, ModelTally())
+        return await self._count(tally, began, self._ask(route, model, request))
+
+    async def _count(self, tally: ModelTally, began: float, answer: Awaitable[Response]) -> Response:
         try:
-            response = await self._ask(route, model, request)
+            response = await answer
         except LitefleetError as error:
             tally.count_failure(time.monotonic() - began, is_overload=isinstance(error, OverloadError))
             raise
@@ -106,13 +130,23 @@ class Service:
         deadline_s = min(self._deadline_s, asked.timeout_s or self._deadline_s)
         ends = time.monotonic() + deadline_s
         welcome = await model.describe(deadline_s=deadline_s)
+        known = model.lane.known
         _check_version(route, welcome.version)
         check_fit(asked, welcome)
         what = feed_arrays(asked, welcome)
         inference = await model.infer(what, deadline_s=ends - time.monotonic())
-        _check_version(route, inference.version)
-        _check_outputs(asked, inference.outputs)
-        return responses.inference_response(route.model, asked, inference)
+        response = _response(route, asked, inference)
+        if known is not None and known[0] and known[1] is welcome:
+            self._plan(request, asked, route.model, known[0], welcome)
+        return response
+
+    def _plan(self, request: Request, asked: InferRequest, model: str, worker: str, welcome: Welcome) -> None:
+        """Remember how requests in the same words are sent."""
+        if request.inference_header_bytes:
+            plan = plan_of(asked, model, worker, welcome)
+            if plan is not None:
+                text = bytes(request.body[: request.inference_header_bytes])
+                self._shortcut.plans.keep(request.target, text, plan)
 
     def _model(self, name: str) -> AsyncModel:
         """The model, when it is there: a name from outside leaves nothing behind, and waits for no deployment."""
@@ -149,6 +183,12 @@ class Service:
 
 def _links(run_dir: Path) -> list[Path]:
     return [path for path in run_dir.glob(f"*{_SUFFIX}") if path.is_symlink()]
+
+
+def _response(route: Route, asked: InferRequest, inference: Inference) -> Response:
+    _check_version(route, inference.version)
+    _check_outputs(asked, inference.outputs)
+    return responses.inference_response(route.model, asked, inference)
 
 
 def _check_version(route: Route, version: str) -> None:

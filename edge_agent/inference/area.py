@@ -46,7 +46,7 @@ class Area:
         count = shape[0] * shape[1] * shape[2]
         return np.frombuffer(self._memory, np.uint8, count, offset).reshape(shape)
 
-    def put(self, offset: int, content: bytes) -> None:
+    def put(self, offset: int, content: bytes | memoryview) -> None:
         """Write bytes at an offset."""
         self._memory[offset : offset + len(content)] = content
 

@@ -104,6 +104,11 @@ def pauses_s() -> Iterator[float]:
         pause_s = min(pause_s * 1.5, _LONGEST_PAUSE_S)
 
 
+def error_of_failure(failure: protocol.Failure) -> LitefleetError:
+    """The error that a worker tells of."""
+    return error_of_code(failure.code, failure.message, remedy=failure.remedy)
+
+
 def inference_of(answer: protocol.Result | protocol.Failure, dialogue: Dialogue) -> Inference:
     """What the caller gets of an answer.
 
@@ -111,7 +116,7 @@ def inference_of(answer: protocol.Result | protocol.Failure, dialogue: Dialogue)
         LitefleetError: The one that the worker tells of.
     """
     if isinstance(answer, protocol.Failure):
-        raise error_of_code(answer.code, answer.message, remedy=answer.remedy)
+        raise error_of_failure(answer)
     return Inference(
         outputs=dialogue.read_outputs(),
         classes=answer.classes,

@@ -79,17 +79,22 @@ class AsyncAgent:
 
 
 class AsyncModel:
-    """A model of this device, whichever version is active. All of an agent's handles of a model share its bounds."""
+    """A model of this device, whichever version is active. All of an agent's handles of a model share its bounds.
+
+    Attributes:
+        name: Model name.
+        lane: The way of all its requests; for the gateway, applications have no use for it.
+    """
 
     def __init__(self, lane: Lane, deadline_s: float) -> None:
         self.name = lane.name
-        self._lane = lane
+        self.lane = lane
         self._deadline_s = deadline_s
 
     @property
     def refused(self) -> int:
         """How many requests to this model found too many others waiting."""
-        return self._lane.refused
+        return self.lane.refused
 
     async def infer(self, what: What | PathLike[str], *, deadline_s: float | None = None) -> Inference:
         """Ask.
@@ -108,7 +113,7 @@ class AsyncModel:
         """
         ends = self._end(deadline_s)
         asked = await asyncio.to_thread(load_what, what) if is_path(what) else load_what(what)
-        return await self._lane.infer(asked, ends)
+        return await self.lane.infer(asked, ends)
 
     async def wait(self, wait_s: float = 0.0) -> None:
         """Wait until the model can be asked; see ``edge_agent.inference.client.Agent.model``.
@@ -116,7 +121,7 @@ class AsyncModel:
         Raises:
             LitefleetError: As ``infer``.
         """
-        await self._lane.greet(self._end(wait_s))
+        await self.lane.greet(self._end(wait_s))
 
     async def describe(self, *, deadline_s: float | None = None) -> Welcome:
         """What the active version takes and gives.
@@ -124,7 +129,7 @@ class AsyncModel:
         Raises:
             LitefleetError: As ``infer``.
         """
-        return await self._lane.welcome(self._end(deadline_s))
+        return await self.lane.welcome(self._end(deadline_s))
 
     def _end(self, deadline_s: float | None) -> float:
         return asyncio.get_running_loop().time() + (self._deadline_s if deadline_s is None else deadline_s)

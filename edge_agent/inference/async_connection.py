@@ -15,14 +15,28 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from contract.errors import DeadlineError
+from contract.errors import DeadlineError, LitefleetError
 from edge_agent.inference import protocol
 from edge_agent.inference.asking import rehearse, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.expecting import AWAKE_S, Expectation
 from edge_agent.inference.feed import Feed
 from edge_agent.inference.patience import Patience
+
+
+class Waiter(Protocol):
+    """Who waits for a frame; a future of asyncio is one."""
+
+    def done(self) -> bool:
+        """Whether it was told, or waits no longer."""
+
+    def set_result(self, frame: bytes, /) -> None:
+        """The frame is there."""
+
+    def set_exception(self, error: LitefleetError, /) -> None:
+        """It will not come: the worker is gone, or the time is over."""
 
 
 class AsyncConnection:
@@ -44,7 +58,9 @@ class AsyncConnection:
         self._socket = connected
         self._loop = asyncio.get_running_loop()
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
-        self._waiter: asyncio.Future[bytes] | None = None
+        self._waiter: Waiter | None = None
+        self._timer: asyncio.TimerHandle
+        self._began = self._came = 0.0
         self._expectation = Expectation()
         self._is_mid_talk = False
         self._loss = ""
@@ -91,42 +107,79 @@ class AsyncConnection:
             WorkerGoneError: The worker is gone.
             DeadlineError: No answer in time.
         """
-        frame = self.dialogue.request(feed)
-        began = self._loop.time()
-        self._send(frame, [])
-        asleep_s = self._expectation.asleep_s() if is_alone else None
-        if asleep_s is not None and not self._patience.try_awake():
-            asleep_s = None
-        answer = await self.receive(ends, asleep_s)
-        self._expectation.note(self._loop.time() - began)
-        return self.dialogue.understand(answer)
+        waiter: asyncio.Future[bytes] = self._loop.create_future()
+        self.start(self.dialogue.request(feed), ends, waiter, self._rehearse, is_alone=is_alone)
+        try:
+            frame = await waiter
+        finally:
+            self._stop_waiting()
+        self.conclude()
+        return self.dialogue.understand(frame)
 
-    async def receive(self, ends: float, asleep_s: float | None = None) -> bytes:
+    def start(
+        self, frame: bytes, ends: float, waiter: Waiter, rehearse: Callable[[], None], *, is_alone: bool
+    ) -> None:
+        """Send a request, and have its waiter told when the answer is there or will not come.
+
+        Args:
+            frame: The request; what it asks with lies in the shared memory.
+            ends: Time of the event loop until which to wait.
+            waiter: Who is told; calls ``conclude`` after an answer, ``give_up`` after an error.
+            rehearse: Called shortly before the answer is expected, to do with the last one what will be done with it.
+            is_alone: As for ``ask``.
+
+        Raises:
+            WorkerGoneError: The worker is gone; the waiter is not told.
+        """
+        if self._loss:
+            raise WorkerGoneError(self._loss)
+        self._began = self._loop.time()
+        self._send(frame, [])
+        self._wait(waiter, ends)
+        asleep_s = self._expectation.asleep_s() if is_alone else None
+        if asleep_s is not None:
+            self._linger(waiter, asleep_s, rehearse)
+
+    def conclude(self) -> None:
+        """Learn that the answer to what was started has come."""
+        self._expectation.note(self._came - self._began)
+        self._stop_waiting()
+        self._is_mid_talk = False
+
+    def give_up(self) -> None:
+        """End what was started, and the connection."""
+        self._stop_waiting()
+        self.close()
+
+    async def receive(self, ends: float) -> bytes:
         """Wait for the worker's next frame.
 
         Args:
             ends: Time of the event loop until which to wait.
-            asleep_s: How long to sleep before staying awake for it; None to sleep until it comes.
 
         Raises:
             WorkerGoneError: The worker is gone.
             DeadlineError: No frame in time.
         """
-        self._is_mid_talk = True
         if self._loss:
             raise WorkerGoneError(self._loss)
         waiter: asyncio.Future[bytes] = self._loop.create_future()
-        self._waiter = waiter
-        timer = self._loop.call_at(ends, self._expire, waiter)
-        if asleep_s is not None:
-            self._linger(waiter, asleep_s)
+        self._wait(waiter, ends)
         try:
             frame = await waiter
         finally:
-            timer.cancel()
-            self._waiter = None
+            self._stop_waiting()
         self._is_mid_talk = False
         return frame
+
+    def _wait(self, waiter: Waiter, ends: float) -> None:
+        self._is_mid_talk = True
+        self._waiter = waiter
+        self._timer = self._loop.call_at(ends, self._expire, waiter)
+
+    def _stop_waiting(self) -> None:
+        self._waiter = None
+        self._timer.cancel()
 
     def close(self) -> None:
         """Let the worker go; the memory is unmapped when the last view of it is gone."""
@@ -147,21 +200,25 @@ class AsyncConnection:
         except OSError as error:
             raise WorkerGoneError(f"the worker of {self._name} is gone: {error}") from error
 
-    def _linger(self, waiter: asyncio.Future[bytes], asleep_s: float) -> None:
-        """Have the event loop awake when the answer comes."""
+    def _linger(self, waiter: Waiter, asleep_s: float, rehearse: Callable[[], None]) -> None:
+        """Have the event loop awake, and what it will do in its caches, when the answer comes."""
         if asleep_s:
             # An event loop sleeps by whole milliseconds, and rounds up.
             nap_s = math.floor(asleep_s * 1e3) / 1e3
-            self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + AWAKE_S)
-        else:
+            self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + AWAKE_S, rehearse)
+        elif self._patience.try_awake():
             self._stay_awake(waiter, self._loop.time() + protocol.SPIN_S)
 
-    def _wake_up(self, waiter: asyncio.Future[bytes], awake_s: float) -> None:
+    def _wake_up(self, waiter: Waiter, awake_s: float, rehearse: Callable[[], None]) -> None:
         if not waiter.done():
-            rehearse(self.dialogue)
-            self._stay_awake(waiter, self._loop.time() + awake_s)
+            rehearse()
+            if self._patience.try_awake():
+                self._stay_awake(waiter, self._loop.time() + awake_s)
 
-    def _stay_awake(self, waiter: asyncio.Future[bytes], ends: float) -> None:
+    def _rehearse(self) -> None:
+        rehearse(self.dialogue)
+
+    def _stay_awake(self, waiter: Waiter, ends: float) -> None:
         """Keep the event loop from sleeping; whatever else there is goes on meanwhile."""
         if waiter.done() or self._loop.time() >= ends:
             self._patience.note(has_come=waiter.done())
@@ -181,6 +238,7 @@ class AsyncConnection:
         elif self._waiter is None:
             self._lose(f"the worker of {self._name} said something that nobody asked")
         elif not self._waiter.done():
+            self._came = self._loop.time()
             self._waiter.set_result(bytes(self._frame[:size]))
 
     def _lose(self, why: str) -> None:
@@ -191,7 +249,7 @@ class AsyncConnection:
         elif self.on_loss is not None:
             self.on_loss(self)
 
-    def _expire(self, waiter: asyncio.Future[bytes]) -> None:
+    def _expire(self, waiter: Waiter) -> None:
         if not waiter.done():
             waiter.set_exception(DeadlineError(f"{self._name} gave no answer in time"))
 

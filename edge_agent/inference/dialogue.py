@@ -18,6 +18,8 @@ from edge_agent.inference.area import Area, create_area
 from edge_agent.inference.feed import Feed, feed_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from edge_agent.inference.asking import What
 
 _WORDS_MAX = (1 << 32) - 1
@@ -131,6 +133,21 @@ class Dialogue:
         self.is_waiting = True
         return protocol.encode_request(request)
 
+    def request_with(self, pieces: Iterable[memoryview]) -> bytes:
+        """Put a request's tensors, each as the bytes it has in memory, into the shared memory.
+
+        Args:
+            pieces: Of every input, in the model's order, as many bytes as it has.
+
+        Returns:
+            The frame to send.
+        """
+        self._sequence = self._sequence % _WORDS_MAX + 1
+        for place, piece in zip(self.welcome.inputs, pieces, strict=True):
+            self._area.put(place.offset, piece)
+        self.is_waiting = True
+        return protocol.encode_request(protocol.Request(self._sequence))
+
     def understand(self, frame: bytes | memoryview) -> protocol.Result | protocol.Failure:
         """Take the answer to the request.
 
@@ -147,6 +164,10 @@ class Dialogue:
     def last_answer(self) -> protocol.Result | protocol.Failure | None:
         """The last answer once more, to rehearse what will be done with the next; None where it is not worth it."""
         return protocol.parse_answer(self._last_result) if self._last_result and self._is_brief else None
+
+    def read_bytes(self, names: Iterable[str]) -> list[bytes]:
+        """Copies of the bytes of some of the last answer's outputs."""
+        return [self._outputs[name].tobytes() for name in names]
 
     def read_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Copies of the last answer's outputs."""

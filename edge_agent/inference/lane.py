@@ -41,6 +41,7 @@ class Lane:
 
     Attributes:
         refused: How many requests found the queue full.
+        known: The worker that was connected to last, and what it serves.
     """
 
     def __init__(self, run_dir: Path, name: str, connections: int, max_waiting: int) -> None:
@@ -54,7 +55,7 @@ class Lane:
         self._free = connections
         self._queue: deque[asyncio.Future[None]] = deque()
         self._idle: list[AsyncConnection] = []
-        self._known: tuple[str, protocol.Welcome] | None = None
+        self.known: tuple[str, protocol.Welcome] | None = None
         self._is_closed = False
 
     async def infer(self, what: What, ends: float) -> Inference:
@@ -65,14 +66,50 @@ class Lane:
             ends: Time of the event loop until which to wait.
         """
         await self._enter(ends)
+        return await self._go(what, ends, 0)
+
+    async def infer_again(self, what: What, ends: float) -> Inference:
+        """Ask once more what was asked on a connection of ``take``, whose worker ended; ``give_back`` is done here."""
+        self._drop_idle()
+        return await self._go(what, ends, 1)
+
+    async def _go(self, what: What, ends: float, deaths: int) -> Inference:
+        """Ask with a turn, and give it back."""
         try:
-            for _ in range(MAX_DEATHS):
+            for _ in range(deaths, MAX_DEATHS):
                 with contextlib.suppress(WorkerGoneError):
                     return await self._ask(what, ends)
                 self._drop_idle()  # they lead to the same worker
             raise deadly(self.name)
         finally:
             self._leave()
+
+    def take(self, worker: str) -> AsyncConnection | None:
+        """A turn and a connection, for a request with tensors to a worker; None where it would have to wait.
+
+        Whoever takes them calls ``give_back``, or ``infer_again`` when the worker is gone.
+        """
+        if not self._free or not self._idle or worker_of(self._link) != worker:
+            return None
+        connection = self._idle[-1]
+        if connection.worker != worker or not connection.is_usable or connection.dialogue.room_bytes < 0:
+            return None
+        connection.on_loss = None
+        self._free -= 1
+        return self._idle.pop()
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether who has a turn is the only one."""
+        return self._free + 1 == self._connections
+
+    def give_back(self, connection: AsyncConnection, *, is_good: bool) -> None:
+        """End what ``take`` began; a connection that is not good is closed."""
+        if is_good:
+            self._put_back(connection)
+        else:
+            connection.close()
+        self._leave()
 
     async def welcome(self, ends: float) -> protocol.Welcome:
         """What the active worker serves; connects only when another one became active since the last time.
@@ -81,8 +118,8 @@ class Lane:
             LitefleetError: As ``infer``.
         """
         worker = worker_of(self._link)
-        if self._known is not None and self._known[0] == worker:
-            return self._known[1]
+        if self.known is not None and self.known[0] == worker:
+            return self.known[1]
         return await self.greet(ends)
 
     async def greet(self, ends: float) -> protocol.Welcome:
@@ -145,7 +182,7 @@ class Lane:
                     connection.close()
                     connection = await self._connect(ends)
                 await connection.attach(feed.image_bytes, ends)
-            answer = await connection.ask(feed, ends, is_alone=self._free + 1 == self._connections)
+            answer = await connection.ask(feed, ends, is_alone=self.is_alone)
             is_good = not answer.is_draining
             return inference_of(answer, connection.dialogue)
         finally:
@@ -166,7 +203,7 @@ class Lane:
                 if now >= ends:
                     raise unavailable(self._run_dir, self.name, error) from error
             else:
-                self._known = (connection.worker, connection.dialogue.welcome)
+                self.known = (connection.worker, connection.dialogue.welcome)
                 return connection
             await asyncio.sleep(min(pause_s, max(0.0, ends - now)))
         raise AssertionError("pauses never end")

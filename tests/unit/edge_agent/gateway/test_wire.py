@@ -1,0 +1,44 @@
+"""Heads and responses as bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge_agent.gateway.responses import Response
+from edge_agent.gateway.routes import HttpError
+from edge_agent.gateway.wire import count, encode, is_last_request
+
+
+def test_a_response_is_these_bytes() -> None:
+    response = Response(200, (b"{}", b"\0\1"), "application/octet-stream", {"X-A": "2"})
+
+    assert encode(response, is_last=False) == (
+        b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 4\r\nX-A: 2\r\n\r\n{}\0\1"
+    )
+    assert encode(Response(431, ()), is_last=True) == (
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "headers", "is_last"),
+    [
+        (b"1.0", [], True),
+        (b"1.0", [(b"connection", b"keep-alive")], True),
+        (b"1.1", [], False),
+        (b"1.1", [(b"connection", b"keep-alive"), (b"x-connection", b"close")], False),
+        (b"1.1", [(b"connection", b"Upgrade"), (b"connection", b"te , CLOSE")], True),
+    ],
+)
+def test_a_connection_ends_when_the_client_wants_it(
+    version: bytes, headers: list[tuple[bytes, bytes]], *, is_last: bool
+) -> None:
+    assert is_last_request(version, headers) is is_last
+
+
+def test_a_length_is_a_number_of_few_digits() -> None:
+    assert (count(None), count(b"0"), count(b"999999999999")) == (None, 0, 999_999_999_999)
+    for absurd in (b"", b"-1", b"1e3", b" 1", b"1" * 13, "²".encode()):
+        with pytest.raises(HttpError, match="no sensible number"):
+            count(absurd)
