@@ -88,6 +88,8 @@ def load_what(what: What | os.PathLike[str]) -> What:
     Raises:
         InputError: It cannot be read.
     """
+    if type(what) is np.ndarray:
+        return what  # asking whether it is an os.PathLike takes longer
     return read_file(Path(what)) if isinstance(what, (str, os.PathLike)) else what
 
 

@@ -89,6 +89,10 @@ class CompiledGraph:
         except (RuntimeError, ValueError, MemoryError) as error:
             raise InferenceError(f"the runtime failed: {error}") from error
 
+    def run_one(self, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """``run`` for a model with one input and one output."""
+        return self.run([tensor])[0]
+
 
 def edge_of(border: Border) -> Edge:
     """A tensor's description, to be kept."""

@@ -120,16 +120,17 @@ class Dialogue:
             The frame to send.
         """
         self._sequence = self._sequence % _WORDS_MAX + 1
-        request = protocol.Request(self._sequence)
+        if feed.tensors:
+            for view, tensor in zip(self._inputs, feed.tensors, strict=True):
+                view[...] = tensor
+            self.is_waiting = True
+            return protocol.encode_request_of_tensors(self._sequence)
         if feed.image is not None:
             request = protocol.Request(self._sequence, *feed.image.shape)
             self._area.image(self.welcome.tensor_bytes, feed.image.shape)[...] = feed.image
-        elif feed.file:
+        else:
             request = protocol.Request(self._sequence, file_bytes=len(feed.file))
             self._area.put(self.welcome.tensor_bytes, feed.file)
-        else:
-            for view, tensor in zip(self._inputs, feed.tensors, strict=True):
-                view[...] = tensor
         self.is_waiting = True
         return protocol.encode_request(request)
 
@@ -146,7 +147,7 @@ class Dialogue:
         for place, piece in zip(self.welcome.inputs, pieces, strict=True):
             self._area.put(place.offset, piece)
         self.is_waiting = True
-        return protocol.encode_request(protocol.Request(self._sequence))
+        return protocol.encode_request_of_tensors(self._sequence)
 
     def understand(self, frame: bytes | memoryview) -> protocol.Result | protocol.Failure:
         """Take the answer to the request.
@@ -155,7 +156,7 @@ class Dialogue:
             MessageError: It is none.
         """
         answer = protocol.parse_answer(frame)
-        if answer.sequence not in {self._sequence, 0}:
+        if answer.sequence != self._sequence and answer.sequence:
             raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
         self.is_waiting = False
         self._last_result = bytes(frame) if isinstance(answer, protocol.Result) else b""

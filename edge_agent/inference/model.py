@@ -18,16 +18,22 @@ import numpy.typing as npt
 
 from contract.decoding import Decoder, settle
 from contract.errors import InferenceError, InputError, RuntimeLoadError, SelfTestError
-from contract.identifiers import nearest
 from contract.pixels import takes_pixels
 from contract.profile import CPU_DELEGATES
-from contract.tensor import DType, TensorSpec
+from contract.tensor import DType
 from contract.vision import fit_image, prepare_image
 from edge_agent.inference import protocol
+from edge_agent.inference.borders import match_borders
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.engine import UNPROVED, Engine
 from edge_agent.inference.image_files import fit_file
-from edge_agent.inference.postprocess import Dequantizer, best_classes, check_numbers, softmax
+from edge_agent.inference.postprocess import (
+    FEW_CLASSES,
+    Dequantizer,
+    best_classes,
+    check_numbers,
+    softmax,
+)
 from edge_agent.inference.preprocess import PixelQuantizer, Quantizer, check_finite
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import GoldenCases, golden_cases, judge
@@ -38,6 +44,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from contract.manifest import Variant
+    from edge_agent.inference.answering import Shortcut
     from edge_agent.inference.compiled import CompiledGraph
 
 WARM_UP_RUNS = 3
@@ -71,8 +78,8 @@ class LoadedModel:
         self.run_seconds: dict[int, float] | None = None
         self._load = functools.partial(_open, slot.variant, slot.model_path(), runtime, engine)
         self.graph: Graph | CompiledGraph = self._load(threads)
-        self._inputs = _match(manifest.inputs, self.graph.inputs, "input")
-        self._outputs = _match(manifest.outputs, self.graph.outputs, "output")
+        self._inputs = match_borders(manifest.inputs, self.graph.inputs, "input")
+        self._outputs = match_borders(manifest.outputs, self.graph.outputs, "output")
         self._output_names = [border.name for border in self._outputs]
         self._run_order = [self._inputs.index(border) for border in self.graph.inputs]
         self._read_order = [self.graph.outputs.index(border) for border in self._outputs]
@@ -189,30 +196,65 @@ class LoadedModel:
             InputError: Values are not finite.
             InferenceError: The runtime failed, or an output is NaN.
         """
-        stored: list[npt.NDArray[Any]] = []
-        for tensor, border, quantizer in zip(tensors, self._inputs, self._quantizers, strict=True):
-            if quantizer is not None:
-                stored.append(quantizer.quantize(tensor))
-            elif tensor.dtype.kind == "f":
-                stored.append(tensor.copy())
-                check_finite(stored[-1], border.name)
-            else:  # every whole number will do, and the interpreter makes the only copy
-                stored.append(tensor)
-        return self._run(stored)
+        return self._run([self._stored(place, tensor) for place, tensor in enumerate(tensors)])
+
+    def _stored(self, place: int, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """An input as the model stores it."""
+        quantizer = self._quantizers[place]
+        if quantizer is not None:
+            return quantizer.quantize(tensor)
+        if tensor.dtype.kind != "f":
+            return tensor  # every whole number will do, and the interpreter makes the only copy
+        own = tensor.copy()
+        check_finite(own, self._inputs[place].name)
+        return own
+
+    def shortcut(
+        self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
+    ) -> Shortcut | None:
+        """A way of few steps, each gone with cold caches: for one input, and one output of few 8-bit values.
+
+        Args:
+            inputs: Shared memory.
+            outputs: Shared memory.
+        """
+        recipe = self._slot.manifest.postprocessing
+        if len(inputs) > 1 or len(self._outputs) > 1 or self._decoder is not None:
+            return None
+        if recipe is not None and (recipe.softmax or recipe.top_k > FEW_CLASSES):
+            return None
+        dequantizer = self._dequantizers[0]
+        if dequantizer is None or not dequantizer.keeps_order:
+            return None
+        count = recipe.top_k if recipe else 0
+        return functools.partial(self._answer, inputs[0], outputs[0], dequantizer, count)
+
+    def _answer(
+        self,
+        given: npt.NDArray[Any],
+        wanted: npt.NDArray[np.float32],
+        dequantizer: Dequantizer,
+        count: int,
+    ) -> list[tuple[int, float, bytes]]:
+        """``infer``, ``finish`` and ``classify``, the last from what no client can reach."""
+        stored = self.graph.run_one(self._stored(0, given))
+        dequantizer.write(stored, wanted)
+        labels = self._labels
+        return [
+            (index, score, labels[index] if index < len(labels) else b"")
+            for index, score in dequantizer.best(stored, count)
+        ]
 
     def _run(self, stored: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Inputs as the model stores them, in the manifest's order."""
         raw = self.graph.run([stored[place] for place in self._run_order])
-        real = settle(
-            self._slot.manifest.decoding,
-            self._output_names,
-            [
-                raw[place].astype(np.float32, copy=False)
-                if dequantizer is None
-                else dequantizer.real(raw[place])
-                for place, dequantizer in zip(self._read_order, self._dequantizers, strict=True)
-            ],
-        )
+        real = [
+            raw[place].astype(np.float32, copy=False) if dequantizer is None else dequantizer.real(raw[place])
+            for place, dequantizer in zip(self._read_order, self._dequantizers, strict=True)
+        ]
+        decoding = self._slot.manifest.decoding
+        if decoding is not None:
+            real = settle(decoding, self._output_names, real)
         for values, border in zip(real, self._outputs, strict=True):
             if not border.scale:
                 check_numbers(values, border.name)
@@ -333,32 +375,3 @@ def _open(
 
 def _size(border: Border) -> int:
     return int(np.prod(border.shape, dtype=np.int64))
-
-
-def _match(specs: Sequence[TensorSpec], borders: Sequence[Border], what: str) -> list[Border]:
-    """The interpreter's tensors in the manifest's order.
-
-    Raises:
-        RuntimeLoadError: They do not fit each other, with every fault.
-    """
-    by_name = {border.name: border for border in borders}
-    faults = [
-        f"{what} {name!r} is not in the manifest" for name in by_name if name not in {s.name for s in specs}
-    ]
-    found: list[Border] = []
-    for spec in specs:
-        border = by_name.get(spec.name)
-        if border is None:
-            faults.append(f"{what} {spec.name!r} is not in the model, {nearest(spec.name, by_name)}")
-            continue
-        found.append(border)
-        if len(spec.shape) != len(border.shape) or any(
-            wanted not in {-1, there} for wanted, there in zip(spec.shape, border.shape, strict=True)
-        ):
-            faults.append(f"{what} {spec.name!r}: shape {border.shape}, the manifest says {spec.shape}")
-        is_quantized = spec.dtype is DType.FLOAT32 and border.scale > 0 and border.dtype.kind in "iu"
-        if not is_quantized and border.dtype != np.dtype(spec.dtype.value):
-            faults.append(f"{what} {spec.name!r}: {border.dtype}, the manifest says {spec.dtype.value}")
-    if faults:
-        raise RuntimeLoadError("the model is not what the manifest describes", faults=faults)
-    return found

@@ -9,6 +9,7 @@ PURE. Rules:
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from contract.errors import InferenceError
 
-_FEW_CLASSES = 8
+FEW_CLASSES = 8
 """Up to so many, finding the best one by one takes less time than sorting 1,000."""
 _LOOKED_UP = 4096
 """Values. Up to so many, one look into a table takes less time than three operations: 49 against 63 microseconds for
@@ -26,6 +27,9 @@ _LOOKED_UP = 4096
 
 class Dequantizer:
     """Real values of a quantized output; see ``dequantize``.
+
+    Attributes:
+        keeps_order: Whether values are few and looked up, and a greater one is greater as it is stored already.
 
     Args:
         scale: Above 0.
@@ -38,14 +42,51 @@ class Dequantizer:
         self._scale = scale
         self._zero_point = zero_point
         self._table: npt.NDArray[np.float32] | None = None
+        self._by_byte: list[float] = []
+        self._lowest = 0
+        self.keeps_order = False
         if dtype.itemsize == 1 and size <= _LOOKED_UP:
-            self._table = dequantize(np.arange(256, dtype=np.uint8).view(dtype), scale, zero_point)
+            every = np.arange(256, dtype=np.uint8).view(dtype)
+            self._table = dequantize(every, scale, zero_point)
+            self._by_byte = self._table.tolist()
+            self._lowest = int(every.min())
+            self.keeps_order = bool((np.diff(self._table[every.argsort()]) > 0).all())
 
     def real(self, stored: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """Real values in the shape of the stored ones."""
         if self._table is None:
             return dequantize(stored, self._scale, self._zero_point)
         return self._table.take(stored.view(np.uint8))
+
+    def write(self, stored: npt.NDArray[Any], real: npt.NDArray[np.float32]) -> None:
+        """``real`` into memory that is there, where values are looked up: without the copy between."""
+        assert self._table is not None  # noqa: S101 - the caller saw keeps_order
+        # Every byte is an index; only with "clip" numpy does without a copy of its own.
+        self._table.take(stored.view(np.uint8), out=real, mode="clip")
+
+    def best(self, stored: npt.NDArray[Any], count: int) -> list[tuple[int, float]]:
+        """``best_classes`` of the real values, where ``keeps_order``; spoils the stored ones.
+
+        Args:
+            stored: Any shape; the caller's own.
+            count: How many, at most as many as there are.
+        """
+        left, lowest = stored.reshape(-1), self._lowest
+        found: list[tuple[int, float]] = []
+        for _ in range(min(count, len(left))):
+            index = int(left.argmax())
+            value = left.item(index)
+            if value == lowest:
+                return found + self._equals(found, min(count, len(left)) - len(found))
+            found.append((index, self._by_byte[value & 255]))
+            left[index] = lowest
+        return found
+
+    def _equals(self, found: list[tuple[int, float]], count: int) -> list[tuple[int, float]]:
+        """The first of those that were not found, all of which are the lowest."""
+        taken = {index for index, _ in found}
+        places = (place for place in itertools.count() if place not in taken)
+        return [(place, self._by_byte[self._lowest & 255]) for place in itertools.islice(places, count)]
 
 
 def dequantize(stored: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:
@@ -77,10 +118,10 @@ def best_classes(scores: npt.NDArray[np.float32], count: int) -> list[tuple[int,
     """Index and score of the best classes.
 
     Args:
-        scores: (classes,) float32.
+        scores: (classes,) float32, the caller's own: values are taken out meanwhile.
         count: How many, at most as many as there are.
     """
-    found = _best_few(scores, min(count, len(scores))) if count <= _FEW_CLASSES else []
+    found = _best_few(scores, min(count, len(scores))) if count <= FEW_CLASSES else []
     if found:
         return found
     order = (-scores).argsort(kind="stable")[:count]
@@ -89,13 +130,14 @@ def best_classes(scores: npt.NDArray[np.float32], count: int) -> list[tuple[int,
 
 def _best_few(scores: npt.NDArray[np.float32], count: int) -> list[tuple[int, float]]:
     """The best one after the other, which is faster than sorting; none where a score is no number or minus infinity."""
-    left = scores.copy()
     found: list[tuple[int, float]] = []
     for _ in range(count):
-        index = int(left.argmax())
-        score = float(left[index])
+        index = int(scores.argmax())
+        score = float(scores[index])
         if not score > -math.inf:
-            return []
+            break
         found.append((index, score))
-        left[index] = -math.inf
-    return found
+        scores[index] = -math.inf
+    for index, score in found:  # a copy would take longer than to put them back
+        scores[index] = score
+    return found if len(found) == count else []

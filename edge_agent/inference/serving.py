@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, StorageError
-from edge_agent.inference import control, protocol
+from edge_agent.inference import control
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
-from edge_agent.inference.patience import Patience
+from edge_agent.inference.patience import Patience, worth_awake_s
 from edge_agent.inference.rehearsal import rehearse
 from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import Slot, load_slot
@@ -79,8 +79,9 @@ class Worker:
         Sleeping and waking up costs more than a small model's whole inference. The moment is short, and a client
         that takes its time, as a camera does, costs it once.
         """
+        awake_s = worth_awake_s(self._clients.last_s)
         if self._is_busy and self._patience.try_awake():
-            ends = time.perf_counter() + protocol.SPIN_S
+            ends = time.perf_counter() + awake_s
             while time.perf_counter() < ends:
                 events = self._poll.poll(0)
                 if events:
@@ -90,7 +91,7 @@ class Worker:
         began = time.perf_counter()
         left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
         events = self._poll.poll(left_s)
-        self._is_busy = time.perf_counter() - began < protocol.SPIN_S
+        self._is_busy = time.perf_counter() - began < awake_s
         return events
 
     def _obey(self) -> None:

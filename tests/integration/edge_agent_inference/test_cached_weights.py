@@ -80,6 +80,7 @@ def test_it_answers_as_the_classic_interpreter_does_to_the_last_bit(slot: Path) 
     assert isinstance(cached.graph, CompiledGraph)
     (one,), (other,) = classic.infer([question()]), cached.infer([question()])
     np.testing.assert_array_equal(one, other)
+    np.testing.assert_array_equal(one, cached.graph.run_one(question()))
     assert np.ptp(one) > 1
     assert cached.graph.delegate == classic.graph.delegate
     assert cached.graph.delegate.nodes_delegated == 2

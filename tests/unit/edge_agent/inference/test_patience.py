@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edge_agent.inference.patience import Patience
+import pytest
+
+from edge_agent.inference.patience import Patience, worth_awake_s
 
 
 def _sleeps(patience: Patience) -> int:
@@ -61,3 +63,10 @@ def test_one_word_that_comes_in_time_begins_anew() -> None:
 def test_beside_a_worker_that_uses_every_core_nobody_stays_awake() -> None:
     assert not Patience(4, threads=4).try_awake()
     assert Patience(4, threads=3).try_awake()
+
+
+@pytest.mark.parametrize(
+    ("took_s", "awake_s"), [(0.0, 300e-6), (1e-3, 300e-6), (4e-3, 1e-3), (6e-3, 1.5e-3), (1.0, 1.5e-3)]
+)
+def test_a_worker_stays_awake_for_longer_after_a_longer_request(took_s: float, awake_s: float) -> None:
+    assert worth_awake_s(took_s) == awake_s

@@ -86,6 +86,14 @@ def test_finding_the_best_leaves_the_scores_as_they_are() -> None:
     assert scores.tolist() == [0.25, 0.5]
 
 
+def test_finding_the_best_among_infinite_ones_leaves_the_scores_as_they_are() -> None:
+    scores = np.array([-np.inf, 1.0, np.inf], np.float32)
+
+    best_classes(scores, 3)
+
+    assert scores.tolist() == [-np.inf, 1.0, np.inf]
+
+
 def test_minus_infinity_has_its_place_among_the_best() -> None:
     scores = np.array([-np.inf, 1.0, -np.inf], np.float32)
 
@@ -96,3 +104,44 @@ def test_what_is_no_number_comes_last() -> None:
     found = best_classes(np.array([np.nan, 1.0, 2.0], np.float32), 2)
 
     assert found == [(2, 2.0), (1, 1.0)]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("count", [0, 1, 3, 8, 40])
+@pytest.mark.parametrize("values", [1, 2, 4, 40])
+def test_the_best_are_the_same_found_as_stored_or_as_real_values(
+    dtype: type[np.generic], count: int, values: int
+) -> None:
+    random = np.random.default_rng(values)
+    for spread in (1, 2, 5, 256):  # from nothing but equals to hardly any
+        for lowest in (0, 256 - spread):
+            codes = random.integers(0, spread, values) + lowest + np.iinfo(np.dtype(dtype)).min
+            stored = codes.astype(dtype).reshape(1, values)
+            table = Dequantizer(0.0235, 3, stored.dtype, values)
+            real = np.full((1, values), np.nan, np.float32)
+
+            table.write(stored, real)
+
+            assert table.keeps_order
+            assert np.array_equal(real, dequantize(stored, 0.0235, 3))
+            assert table.best(stored, count) == best_classes(real.reshape(-1), count)
+
+
+@pytest.mark.parametrize(
+    ("scale", "dtype", "size"),
+    [(0.5, np.int8, 5000), (0.5, np.int16, 7), (1e-46, np.int8, 7), (np.nan, np.int8, 7)],
+)
+def test_many_values_wide_ones_and_a_scale_too_small_keep_no_order(
+    scale: float, dtype: type[np.generic], size: int
+) -> None:
+    assert not Dequantizer(scale, 1, np.dtype(dtype), size).keeps_order
+
+
+def test_one_value_without_dimensions_is_a_value_too() -> None:
+    stored, real = np.array(5, np.int8), np.zeros((), np.float32)
+    table = Dequantizer(0.5, 1, stored.dtype, 1)
+
+    table.write(stored, real)
+
+    assert real == 2.0
+    assert table.best(stored, 1) == [(0, 2.0)]

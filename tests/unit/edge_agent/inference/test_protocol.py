@@ -31,6 +31,32 @@ def a_welcome() -> Welcome:
     )
 
 
+@pytest.mark.parametrize("sequence", [1, (1 << 32) - 1])
+def test_a_request_for_ready_tensors_is_known_at_a_glance(sequence: int) -> None:
+    frame = protocol.encode_request_of_tensors(sequence)
+
+    assert frame == protocol.encode_request(Request(sequence))
+    assert protocol.sequence_of_tensors(memoryview(frame)) == sequence
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"T",
+        protocol.encode_request(Request(1)) + b"\0",
+        protocol.encode_request(Request(0)),
+        protocol.encode_request(Request(1, 8, 8, 1)),
+        protocol.encode_request(Request(1, file_bytes=9)),
+        b"T" + protocol.encode_request(Request(1, 8, 8, 1))[1:],
+        protocol.encode_request(Request(1))[:-1] + b"\1",
+        protocol.encode_request(Request(1))[:12] + b"\1" + bytes(7),
+    ],
+)
+def test_any_other_frame_is_not(frame: bytes) -> None:
+    assert protocol.sequence_of_tensors(frame) == 0
+
+
 def test_tensors_are_laid_out_one_after_the_other_on_cache_lines() -> None:
     inputs, outputs, size = protocol.plan_area([IMAGE, ("flag", (), DType.BOOL)], [SCORES])
 
