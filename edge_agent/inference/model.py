@@ -31,6 +31,7 @@ from edge_agent.inference.postprocess import (
     FEW_CLASSES,
     Dequantizer,
     best_classes,
+    best_numbers,
     check_numbers,
     softmax,
 )
@@ -212,7 +213,7 @@ class LoadedModel:
     def shortcut(
         self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
     ) -> Shortcut | None:
-        """A way of few steps, each gone with cold caches: for one input, and one output of few 8-bit values.
+        """A way of few steps, each gone with cold caches: for one input and one output, without decoding.
 
         Args:
             inputs: Shared memory.
@@ -223,11 +224,12 @@ class LoadedModel:
             return None
         if recipe is not None and (recipe.softmax or recipe.top_k > FEW_CLASSES):
             return None
-        dequantizer = self._dequantizers[0]
-        if dequantizer is None or not dequantizer.keeps_order:
-            return None
-        count = recipe.top_k if recipe else 0
-        return functools.partial(self._answer, inputs[0], outputs[0], dequantizer, count)
+        dequantizer, count = self._dequantizers[0], recipe.top_k if recipe else 0
+        if dequantizer is not None and dequantizer.keeps_order:
+            return functools.partial(self._answer, inputs[0], outputs[0], dequantizer, count)
+        if self._outputs[0].dtype == np.float32 and count:
+            return functools.partial(self._answer_real, inputs[0], outputs[0], count)
+        return None
 
     def _answer(
         self,
@@ -239,11 +241,20 @@ class LoadedModel:
         """``infer``, ``finish`` and ``classify``, the last from what no client can reach."""
         stored = self.graph.run_one(self._stored(0, given))
         dequantizer.write(stored, wanted)
+        return self._labelled(dequantizer.best(stored, count))
+
+    def _answer_real(
+        self, given: npt.NDArray[Any], wanted: npt.NDArray[np.float32], count: int
+    ) -> list[tuple[int, float, bytes]]:
+        """``_answer`` for an output of real values."""
+        real = self.graph.run_one(self._stored(0, given))
+        best = best_numbers(real.reshape(-1), count, self._outputs[0].name)
+        wanted[...] = real
+        return self._labelled(best)
+
+    def _labelled(self, best: list[tuple[int, float]]) -> list[tuple[int, float, bytes]]:
         labels = self._labels
-        return [
-            (index, score, labels[index] if index < len(labels) else b"")
-            for index, score in dequantizer.best(stored, count)
-        ]
+        return [(index, score, labels[index] if index < len(labels) else b"") for index, score in best]
 
     def _run(self, stored: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[np.float32]]:
         """Inputs as the model stores them, in the manifest's order."""
@@ -299,11 +310,7 @@ class LoadedModel:
         scores = outputs[0].reshape(-1)
         if recipe.softmax:
             scores = softmax(scores)
-        labels = self._labels
-        return [
-            (index, score, labels[index] if index < len(labels) else b"")
-            for index, score in best_classes(scores, recipe.top_k)
-        ]
+        return self._labelled(best_classes(scores, recipe.top_k))
 
     def self_test(self) -> SelfTestReport:
         """Run the golden inputs.

@@ -107,6 +107,23 @@ def check_numbers(real: npt.NDArray[np.float32], name: str) -> None:
         raise InferenceError(f"the model gave values that are not numbers in output {name!r}")
 
 
+def best_numbers(scores: npt.NDArray[np.float32], count: int, name: str) -> list[tuple[int, float]]:
+    """``check_numbers`` and ``best_classes`` in one: of scores that are looked through for the best, NaN is the first.
+
+    Args:
+        scores: As for ``best_classes``.
+        count: At least one, at most ``FEW_CLASSES``.
+        name: Of the output.
+
+    Raises:
+        InferenceError: There is NaN, with the output's name.
+    """
+    found = _best_few(scores, min(count, len(scores)))
+    if not found:
+        check_numbers(scores, name)
+    return found or best_classes(scores, count)
+
+
 def softmax(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Logits (classes,) as probabilities (classes,) that add up to 1; float32."""
     powers = np.exp(scores - scores.max())

@@ -12,6 +12,7 @@ import pytest
 
 from contract.errors import InferenceError, InputError
 from contract.processing import ClassificationPostprocessing
+from contract.profile import Precision
 from contract.tensor import DType, TensorSpec
 from edge_agent.inference.area import create_area
 from edge_agent.inference.model import LoadedModel
@@ -19,6 +20,7 @@ from edge_agent.inference.runtime import find_runtime
 from edge_agent.inference.slot import load_slot
 from tests.support.inference_models import a_lookup
 from tests.support.inference_slots import (
+    DIGITS,
     a_float_slot,
     a_slot,
     images_of,
@@ -93,8 +95,31 @@ def test_many_classes_and_softmax_take_the_long_way(tmp_path: Path, top_k: int, 
     assert model.shortcut(*memory_of(model)) is None
 
 
-def test_a_model_of_real_values_takes_the_long_way(tmp_path: Path) -> None:
+def test_a_model_of_real_values_has_a_shortcut_too(tmp_path: Path) -> None:
     model = load(a_float_slot(tmp_path / "slot", "1.0.0"))
+    inputs, outputs = memory_of(model)
+    shortcut = model.shortcut(inputs, outputs)
+    assert shortcut is not None
+
+    for digit in range(10):
+        inputs[0][...] = tensor_of(images_of(digit)[0])
+        classes = shortcut()
+        real = model.infer(inputs)
+
+        assert classes == model.classify(real)
+        assert classes[0][0] == digit
+        assert np.array_equal(outputs[0], real[0])
+
+
+def test_real_values_without_postprocessing_take_the_long_way(tmp_path: Path) -> None:
+    slot = a_slot(
+        tmp_path / "slot",
+        content=(DIGITS / "digits-1.0.0.tflite").read_bytes(),
+        variant={"precision": Precision.FLOAT32},
+        postprocessing=None,
+        labels=(),
+    )
+    model = load(slot)
 
     assert model.shortcut(*memory_of(model)) is None
 

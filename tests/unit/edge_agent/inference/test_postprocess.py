@@ -7,6 +7,7 @@ from contract.errors import InferenceError
 from edge_agent.inference.postprocess import (
     Dequantizer,
     best_classes,
+    best_numbers,
     check_numbers,
     dequantize,
     softmax,
@@ -145,3 +146,21 @@ def test_one_value_without_dimensions_is_a_value_too() -> None:
 
     assert real == 2.0
     assert table.best(stored, 1) == [(0, 2.0)]
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_the_best_of_numbers_are_none_where_one_is_no_number(place: int) -> None:
+    scores = np.array([0.25, np.inf, -np.inf, 0.5], np.float32)
+    scores[place] = np.nan
+
+    with pytest.raises(InferenceError, match="'scores'"):
+        best_numbers(scores, 1, "scores")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_the_best_of_numbers_are_the_best(count: int) -> None:
+    for scores in ([0.25, 0.5, 0.5], [-np.inf, 1.0, np.inf], [-np.inf] * 3):
+        real = np.array(scores, np.float32)
+
+        assert best_numbers(real, count, "scores") == best_classes(real.copy(), count)
+        assert real.tolist() == scores
