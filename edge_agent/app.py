@@ -135,7 +135,12 @@ class Agent:
         combined = config.combined()
         self._pipelines = PipelineProcess(combined, config.device.run_dir)
         with contextlib.ExitStack() as undo:
-            self._pool = Pool(config.device.run_dir, self._on_crash, reserved=combined.names)
+            self._pool = Pool(
+                config.device.run_dir,
+                self._on_crash,
+                reserved=combined.names,
+                may_fork=config.workers.fork_server,
+            )
             undo.callback(self._pool.close)
             self._outbox = Outbox(state_dir / "outbox.sqlite", boot, config.telemetry.outbox_max_windows)
             undo.pop_all()

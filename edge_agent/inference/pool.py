@@ -18,6 +18,7 @@ from pathlib import Path
 from contract.errors import RuntimeLoadError, SelfTestError
 from edge_agent.inference import control
 from edge_agent.inference.control import SelfTestReport
+from edge_agent.inference.forking import ForkServers
 from edge_agent.inference.process import Ending
 from edge_agent.inference.roles import Role, Worker
 from edge_agent.inference.roster import Roster
@@ -37,6 +38,7 @@ class Pool:
         on_crash: Told of every active worker that dies.
         limits: How long things may take.
         reserved: Names that no model may have.
+        may_fork: Whether workers are forked by a server that has imported what they need.
 
     Raises:
         ConfigError: The run folder's path is too long for a socket, or another agent uses it.
@@ -50,10 +52,11 @@ class Pool:
         limits: PoolLimits = _DEFAULT_LIMITS,
         *,
         reserved: Collection[str] = (),
+        may_fork: bool = True,
     ) -> None:
         self._limits = limits
         self._folder = RunFolder(run_dir, reserved)
-        self._roster = Roster(self._folder, on_crash, limits)
+        self._roster = Roster(self._folder, on_crash, limits, ForkServers(run_dir, may_fork=may_fork))
 
     def start_candidate(self, spec: WorkerSpec, timeout_s: float) -> WorkerHandle:
         """Start a worker beside the active one and wait until it is ready.

@@ -1,7 +1,7 @@
-"""One worker process as the main process sees it: start, control channel, last words, end.
+"""One worker process as the main process sees it: control channel, last words, end.
 
 Guarantees: nothing here blocks but ``reap``, and that has a limit; a worker's output is read and bounded, so it never
-waits for us; its death is told in words. The one door of the inference part to ``subprocess``.
+waits for us; its death is told in words.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 from dataclasses import dataclass
 
 from contract.errors import RuntimeLoadError
 from edge_agent.inference import control
+from edge_agent.inference.forking import ForkServerHandle
+from edge_agent.inference.lives import Executed, Life
 from edge_agent.inference.worker import GENTLY, LAUNCH
 
 _OUTPUT_KEPT_BYTES = 8192
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-"""Workers do no linear algebra in numpy; without this its BLAS reserves memory for every core at import. One heap for
-all threads, because the one that imports gently ends soon."""
+_KILLED_S = 10.0
+"""How long a killed process may take to be gone: a kernel that writes its core, or a device that does not answer."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Ending:
     """How a process ended.
 
     Attributes:
-        exit_code: 0 to 255; None when a signal ended it.
+        exit_code: 0 to 255; None when a signal ended it, or nobody saw what did.
         signal: Name, for example ``SIGSEGV``; empty when it exited.
         output: The end of what it wrote to its terminal channels, native libraries included.
     """
@@ -39,24 +38,28 @@ class Ending:
     output: str
 
     def __str__(self) -> str:
-        return f"died of {self.signal}" if self.signal else f"ended with exit code {self.exit_code}"
+        if self.signal:
+            return f"died of {self.signal}"
+        return "ended" if self.exit_code is None else f"ended with exit code {self.exit_code}"
 
 
 class WorkerProcess:
-    """A running worker. Thread-safe for ``tell`` and ``kill``; the rest belongs to the supervisor's thread.
+    """A running worker. Thread-safe for ``tell``, ``pid`` and ``kill``; the rest belongs to the supervisor's thread.
 
     Attributes:
-        pid: Its process id.
         channel: Control channel, non-blocking; the supervisor waits on it.
-        output: Pipe with its standard output and error, non-blocking.
     """
 
-    def __init__(self, start: control.Start, *, gentle_s: float = 0.0) -> None:
+    def __init__(
+        self, start: control.Start, *, gentle_s: float = 0.0, server: ForkServerHandle | None = None
+    ) -> None:
         """Start it.
 
         Args:
             start: What it is to serve.
-            gentle_s: For how long at most it leaves the processor to others while it imports, seconds.
+            gentle_s: For how long at most it leaves the processor to others while it imports, seconds; a worker that
+                is forked has nothing to import.
+            server: Who forks it; None to execute it. One that cannot is the same as None.
 
         Raises:
             RuntimeLoadError: The system has no process, memory or descriptor to spare.
@@ -67,16 +70,23 @@ class WorkerProcess:
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
         try:
             with theirs:
-                self._process = _spawn(theirs, start, gentle_s)
+                forked = None if server is None else server.fork(control.encode_control(start), theirs)
+                self._life: Life = forked or Executed(_arguments(theirs, start, gentle_s), theirs)
         except OSError as error:
             self.channel.close()
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
         self.channel.setblocking(False)
-        self.pid = self._process.pid
-        assert self._process.stdout is not None  # noqa: S101 - _spawn asked for the pipe
-        self.output = self._process.stdout.fileno()
-        os.set_blocking(self.output, False)
         self._kept = b""
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._life.pid
+
+    @property
+    def output(self) -> int:
+        """Pipe with its standard output and error, non-blocking."""
+        return self._life.output
 
     def tell(self, message: control.ToWorker) -> None:
         """Send without waiting; lost when the worker is gone or does not read, which shows in other ways."""
@@ -111,47 +121,34 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """End it now."""
-        self._process.kill()
+        self._life.kill()
 
     def reap(self, timeout_s: float) -> Ending:
         """Wait for its end, kill it when it does not come, and free everything."""
-        try:
-            code = self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            code = self._process.wait()
+        code = self._wait(timeout_s)
         while self.read_output():
             pass
         self.channel.close()
-        assert self._process.stdout is not None  # noqa: S101 - _spawn asked for the pipe
-        self._process.stdout.close()
+        self._life.close()
         output = self._kept.decode(errors="replace").strip()
-        if code < 0:
+        if code is not None and code < 0:
             return Ending(None, _signal_name(-code), output)
         return Ending(code, "", output)
 
+    def _wait(self, timeout_s: float) -> int | None:
+        try:
+            return self._life.wait(timeout_s)
+        except TimeoutError:
+            self._life.kill()
+        try:
+            return self._life.wait(_KILLED_S)
+        except TimeoutError:
+            return None
 
-def _spawn(theirs: socket.socket, start: control.Start, gentle_s: float) -> subprocess.Popen[bytes]:
-    # A terminal's Ctrl-C and a service manager's stop reach every process of the agent. The main process decides: a
-    # worker starts and lives with both blocked.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
-        return subprocess.Popen(
-            [
-                sys.executable,
-                *LAUNCH,
-                *((f"{GENTLY}{gentle_s:g}",) if gentle_s else ()),
-                str(theirs.fileno()),
-                control.encode_control(start).decode(),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(theirs.fileno(),),
-            env={**os.environ, **_ENVIRONMENT},
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+def _arguments(theirs: socket.socket, start: control.Start, gentle_s: float) -> list[str]:
+    gently = [f"{GENTLY}{gentle_s:g}"] if gentle_s else []
+    return [*LAUNCH, *gently, str(theirs.fileno()), control.encode_control(start).decode()]
 
 
 def _signal_name(number: int) -> str:

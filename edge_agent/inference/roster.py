@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from contract.errors import LitefleetError, RuntimeLoadError, StorageError
 from edge_agent.inference import control
 from edge_agent.inference.breaker import rest_s
+from edge_agent.inference.forking import ForkServers
 from edge_agent.inference.process import Ending, WorkerProcess
 from edge_agent.inference.restarts import restart_pause_s, restarts_in_a_row, spec_of_restart
 from edge_agent.inference.roles import Role, Worker
@@ -42,16 +43,24 @@ class Roster:
         folder: Run folder.
         on_crash: Told of every active worker that dies; called without the lock.
         limits: How long things may take.
+        fork_servers: Who forks workers; closed with this.
 
     Attributes:
         changed: The lock, notified whenever a worker answered or ended.
     """
 
-    def __init__(self, folder: RunFolder, on_crash: Callable[[Crash], None], limits: PoolLimits) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        on_crash: Callable[[Crash], None],
+        limits: PoolLimits,
+        fork_servers: ForkServers,
+    ) -> None:
         self.changed = threading.Condition()
         self._folder = folder
         self._on_crash = on_crash
         self._limits = limits
+        self._fork_servers = fork_servers
         self._keys = itertools.count(1)
         self._workers: dict[int, Worker] = {}
         self._services: dict[str, _Service] = {}
@@ -89,6 +98,7 @@ class Roster:
                     is_cheaper=spec.is_cheaper,
                 ),
                 gentle_s=0.0 if self._is_idle() else gentle_s,
+                server=self._fork_servers.take(),
             )
             worker = Worker(next(self._keys), spec, process, path, role)
             self._workers[worker.key] = worker
@@ -179,6 +189,7 @@ class Roster:
             for worker in list(self._workers.values()):
                 self.end(worker, within_s)
         self._supervisor.stop(within_s + self._limits.end_s)
+        self._fork_servers.close()
         return True
 
     # What the supervisor reports, on its thread.

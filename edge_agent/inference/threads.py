@@ -32,10 +32,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     Attributes:
         threads: Of each interpreter: ``auto`` to measure which number serves a model best on this board, or a number.
         weight_cache: Whether a large model's packed weights are kept on disk and mapped (``weight_cache``).
+        fork_server: Whether workers are forked by a process that has imported what they need (``fork_server``).
     """
 
     threads: Literal["auto"] | Annotated[int, msgspec.Meta(ge=1, le=THREADS_MAX)] = "auto"
     weight_cache: bool = True
+    fork_server: bool = True
 
 
 class Tuning(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ from tests.support.agent_broker import AgentBroker
 from tests.support.agent_process import AgentProcess
 from tests.support.agent_releases import PROFILE, Releases
 from tests.support.agent_server import AgentServer
+from tests.support.inference_slots import children
 
 DEVICE = "bench-1"
 PASSWORD = "device-secret"
@@ -68,12 +69,10 @@ class Bench:
 
     def workers(self) -> dict[int, str]:
         """Process id to version of every worker of this device that runs."""
-        starts = {pid: words[-1] for pid, words in _processes("edge_agent.inference.worker").items()}
-        return {
-            pid: start.partition('"version":"')[2].partition('"')[0]
-            for pid, start in starts.items()
-            if str(self.state_dir) in start
-        }
+        servers = _processes("edge_agent.inference.fork_server")
+        ours = (pid for pid, words in servers.items() if words[-1] == str(self.run_dir))
+        names = {pid: _name(pid).partition(" ") for server in ours for pid in children(server)}
+        return {pid: version for pid, (_, between, version) in names.items() if between}
 
     def fetchers(self) -> list[int]:
         """Process ids of fetching processes that this device's fetch lock keeps apart."""
@@ -105,6 +104,13 @@ def _processes(module: str) -> dict[int, list[str]]:
             if module in words:
                 found[int(path.parent.name)] = words
     return found
+
+
+def _name(pid: int) -> str:
+    """What a process calls itself; empty for one that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text(encoding="utf-8").strip()
+    return ""
 
 
 def _holds(pid: int, path: Path) -> bool:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,15 @@ def tensor_of(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return (image.astype(np.float32) / np.float32(255))[np.newaxis, :, :, np.newaxis]
 
 
+def a_hanging_slot(folder: Path) -> Path:
+    """A slot whose model file nobody ever finishes reading: a pipe without a writer."""
+    slot = a_slot(folder)
+    path = model_path_in(slot)
+    path.unlink()
+    os.mkfifo(path)
+    return slot
+
+
 @contextlib.contextmanager
 def short_folder() -> Iterator[Path]:
     """A temporary folder whose path leaves room for a socket's name."""
@@ -158,10 +168,12 @@ def short_folder() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def a_pool(run_dir: Path, limits: PoolLimits | None = None) -> Iterator[tuple[Pool, list[Crash]]]:
+def a_pool(
+    run_dir: Path, limits: PoolLimits | None = None, *, may_fork: bool = True
+) -> Iterator[tuple[Pool, list[Crash]]]:
     """A pool and the crashes it tells of."""
     crashes: list[Crash] = []
-    pool = Pool(run_dir, crashes.append, limits or PoolLimits())
+    pool = Pool(run_dir, crashes.append, limits or PoolLimits(), may_fork=may_fork)
     try:
         yield pool, crashes
     finally:
@@ -194,12 +206,15 @@ def is_running(pid: int) -> bool:
 
 
 def children(pid: int | str = "self") -> set[int]:
-    """Processes that one has started and not reaped; by default this one."""
+    """Processes that one has started, and those that these have, not reaped yet; by default this one's."""
     found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        with contextlib.suppress(FileNotFoundError):  # a thread that ended meanwhile
-            found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
-    return found
+    with contextlib.suppress(
+        FileNotFoundError, ProcessLookupError
+    ):  # a process or thread that ended meanwhile
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                found |= {int(pid) for pid in (task / "children").read_text(encoding="ascii").split()}
+    return found.union(*(children(child) for child in found))
 
 
 @contextlib.contextmanager

@@ -67,21 +67,26 @@ def test_workers_killed_at_random_cost_no_wrong_and_no_late_answer_and_leave_not
     assert survived.last.children == survived.first.children == others + 1
 
 
-def test_a_candidate_beside_an_active_worker_serves_with_the_priority_of_the_agent(pool: Pool) -> None:
-    first = serve(pool)
-    second = pool.start_candidate(spec_of("1.1.0"), START_S)
-    pool.activate(second)
+def test_an_executed_candidate_beside_an_active_worker_serves_with_the_priority_of_the_agent(
+    run_dir: Path,
+) -> None:
+    with a_pool(run_dir, may_fork=False) as (pool, crashes):
+        first = serve(pool)
+        second = pool.start_candidate(spec_of("1.1.0"), START_S)
+        pool.activate(second)
 
-    assert b"--gently" not in Path(f"/proc/{first.pid}/cmdline").read_bytes()
-    wait_until(lambda: len(_policies(second.pid)) == 1, "the end of the thread that imported")
-    assert _policies(second.pid) == {os.sched_getscheduler(0)}
-    assert is_running(second.pid)
+        assert b"--gently" not in Path(f"/proc/{first.pid}/cmdline").read_bytes()
+        assert b"--gently" in Path(f"/proc/{second.pid}/cmdline").read_bytes()
+        wait_until(lambda: len(_policies(second.pid)) == 1, "the end of the thread that imported")
+        assert _policies(second.pid) == {os.sched_getscheduler(0)}
+        assert is_running(second.pid)
+        assert crashes == []
 
 
 def test_a_candidate_that_waits_too_long_for_the_processor_begins_again_without_manners(
     run_dir: Path,
 ) -> None:
-    with a_pool(run_dir, PoolLimits(gentle_s=0.001)) as (pool, crashes):
+    with a_pool(run_dir, PoolLimits(gentle_s=0.001), may_fork=False) as (pool, crashes):
         serve(pool)
         second = serve(pool, "1.1.0")
 

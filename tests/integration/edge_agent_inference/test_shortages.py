@@ -17,6 +17,7 @@ from edge_agent.inference.client import Model
 from edge_agent.inference.pool import Pool
 from tests.support.inference_slots import (
     START_S,
+    a_pool,
     images_of,
     serve,
     spec_of,
@@ -94,24 +95,30 @@ def an_odd_worker(folder: Path, code: str) -> None:
 
 
 def test_a_worker_that_speaks_another_language_is_killed(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     an_odd_worker(tmp_path, "channel.send(b'hello'); time.sleep(60)")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready"):
+    with (
+        a_pool(run_dir, may_fork=False) as (pool, _),
+        pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready"),
+    ):
         pool.start_candidate(spec_of(), START_S)
 
     assert "does not speak our language" in caplog.text
 
 
 def test_a_worker_that_closes_its_channel_and_stays_is_killed(
-    pool: Pool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     an_odd_worker(tmp_path, "print('last words', flush=True); channel.close(); time.sleep(60)")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready") as caught:
+    with (
+        a_pool(run_dir, may_fork=False) as (pool, _),
+        pytest.raises(RuntimeLoadError, match="died of SIGKILL before it was ready") as caught,
+    ):
         pool.start_candidate(spec_of(), START_S)
 
     assert caught.value.faults == ("last words",)
