@@ -39,6 +39,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
         engine: The runtime and delegates it may use.
         tuning: What to measure before it is ready; None for nothing.
         is_cheaper: Whether to run the slot's cheaper variant.
+        gentle_s: For how long at most it leaves the processor to others until it is ready, seconds; 0 for not at all.
     """
 
     model: str
@@ -49,6 +50,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     engine: Engine = UNPROVED
     tuning: Tuning | None = None
     is_cheaper: bool = False
+    gentle_s: float = 0.0
 
 
 class SelfTest(msgspec.Struct, frozen=True, tag="self-test"):

@@ -20,8 +20,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
-from edge_agent.inference.worker import LAUNCH as EXECUTE
-from edge_agent.inference.worker import end, import_msgspec
+from edge_agent.inference.gentle import NotYetError
+from edge_agent.inference.worker import begin_again, end, import_msgspec
 
 import_msgspec()
 
@@ -137,10 +137,11 @@ class ForkServer:
             for other in self._children.values():
                 other.close()
             if not is_whole:
-                os.set_inheritable(channel, True)
-                os.execv(sys.executable, [sys.executable, *EXECUTE, str(channel), start])  # noqa: S606
+                begin_again(str(channel), start)
             _rename(start)
-            code = serve([str(channel), start])
+            code = serve([str(channel), start], control.parse_start(start).gentle_s)
+        except NotYetError:
+            begin_again(str(channel), start)
         except BaseException:  # noqa: BLE001 - the process ends here, and this is the end of its output
             traceback.print_exc()
         finally:

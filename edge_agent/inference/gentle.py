@@ -48,7 +48,7 @@ def run_gently(work: Callable[[], _Result], within_s: float | None = None) -> _R
 
     def run() -> None:
         try:
-            _step_back()
+            step_back()
             results.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
             errors.append(error)
@@ -77,7 +77,8 @@ def _has_ended(thread: threading.Thread, within_s: float) -> bool:
     return False
 
 
-def _step_back() -> None:
+def step_back() -> None:
+    """Let this thread run only where nobody else wants to, for the rest of its life."""
     try:  # noqa: SIM105 - contextlib is not imported yet
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     except OSError:  # a sandbox may forbid it: the work is done all the same

@@ -50,15 +50,11 @@ class WorkerProcess:
         channel: Control channel, non-blocking; the supervisor waits on it.
     """
 
-    def __init__(
-        self, start: control.Start, *, gentle_s: float = 0.0, server: ForkServerHandle | None = None
-    ) -> None:
+    def __init__(self, start: control.Start, server: ForkServerHandle | None = None) -> None:
         """Start it.
 
         Args:
             start: What it is to serve.
-            gentle_s: For how long at most it leaves the processor to others while it imports, seconds; a worker that
-                is forked has nothing to import.
             server: Who forks it; None to execute it. One that cannot is the same as None.
 
         Raises:
@@ -71,7 +67,7 @@ class WorkerProcess:
         try:
             with theirs:
                 forked = None if server is None else server.fork(control.encode_control(start), theirs)
-                self._life: Life = forked or Executed(_arguments(theirs, start, gentle_s), theirs)
+                self._life: Life = forked or Executed(_arguments(theirs, start), theirs)
         except OSError as error:
             self.channel.close()
             raise RuntimeLoadError(f"no worker can be started: {error}") from error
@@ -146,8 +142,8 @@ class WorkerProcess:
             return None
 
 
-def _arguments(theirs: socket.socket, start: control.Start, gentle_s: float) -> list[str]:
-    gently = [f"{GENTLY}{gentle_s:g}"] if gentle_s else []
+def _arguments(theirs: socket.socket, start: control.Start) -> list[str]:
+    gently = [f"{GENTLY}{start.gentle_s:g}"] if start.gentle_s else []
     return [*LAUNCH, *gently, str(theirs.fileno()), control.encode_control(start).decode()]
 
 

@@ -96,8 +96,8 @@ class Roster:
                     engine=spec.engine,
                     tuning=spec.tuning,
                     is_cheaper=spec.is_cheaper,
+                    gentle_s=0.0 if self._is_idle() else gentle_s,
                 ),
-                gentle_s=0.0 if self._is_idle() else gentle_s,
                 server=self._fork_servers.take(),
             )
             worker = Worker(next(self._keys), spec, process, path, role)

@@ -18,6 +18,7 @@ from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, Sto
 from edge_agent.inference import control
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
+from edge_agent.inference.gentle import NotYetError, run_gently
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.patience import Patience, worth_awake_s
@@ -175,6 +176,7 @@ def _listen(path: str) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     before = os.umask(_SOCKET_UMASK)
     try:
+        Path(path).unlink(missing_ok=True)  # of this very worker, before it began again
         listener.bind(path)
         listener.listen(MAX_CLIENTS)
     except OSError as error:
@@ -192,34 +194,55 @@ def import_runtime_of(start: str) -> None:
     release_free_memory()
 
 
-def serve(arguments: list[str]) -> int:
+def serve(arguments: list[str], gentle_s: float) -> int:
     """Serve one model until the pool says otherwise; the exit code.
 
     Args:
         arguments: Descriptor of the control channel, and a ``control.Start`` in JSON.
+        gentle_s: For how long at most it leaves the processor to others until it is ready, seconds; 0 for not at all.
+
+    Raises:
+        NotYetError: It got next to nothing of the processor; nothing has been said, and a new program may begin again.
     """
     with socket.socket(fileno=int(arguments[0])) as channel:
         start = control.parse_start(arguments[1])
         try:
-            runtime = find_runtime(start.engine.runtime)
-            model = _load(start, runtime)
-            listener = _listen(start.socket_path)
+            worker, ready = _get_ready(channel, start, gentle_s)
         except LitefleetError as error:
             _send(channel, control.failed_of(error))
             return 1
-        with listener:
-            ready = control.Ready(
-                variant=model.welcome.variant,
-                digest=model.digest,
-                runtime=runtime.name,
-                runtime_version=runtime.version,
-                delegate=model.graph.delegate,
-                threads=model.threads,
-                run_seconds=model.run_seconds,
-            )
-            worker = Worker(channel, listener, model)
-            worker.rehearse(start.socket_path)
-            release_free_memory()
-            if _send(channel, ready):
-                worker.run()
+        except NotYetError:
+            channel.detach()
+            raise
+        if _send(channel, ready):
+            worker.run()
     return 0
+
+
+def _get_ready(channel: socket.socket, start: control.Start, gentle_s: float) -> tuple[Worker, control.Ready]:
+    """Do all that comes before the first request, as gently as it can be.
+
+    Threads that a runtime makes are as gentle as the one that makes them, and stay so: where it is to have any, this is
+    done as fast as it can be.
+    """
+    if gentle_s and start.threads == 1 and start.tuning is None:
+        return run_gently(lambda: _prepare(channel, start), gentle_s)
+    return _prepare(channel, start)
+
+
+def _prepare(channel: socket.socket, start: control.Start) -> tuple[Worker, control.Ready]:
+    runtime = find_runtime(start.engine.runtime)
+    model = _load(start, runtime)
+    worker = Worker(channel, _listen(start.socket_path), model)
+    worker.rehearse(start.socket_path)
+    release_free_memory()
+    ready = control.Ready(
+        variant=model.welcome.variant,
+        digest=model.digest,
+        runtime=runtime.name,
+        runtime_version=runtime.version,
+        delegate=model.graph.delegate,
+        threads=model.threads,
+        run_seconds=model.run_seconds,
+    )
+    return worker, ready

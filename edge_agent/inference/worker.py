@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from edge_agent.inference.gentle import NotYetError, run_gently
+from edge_agent.inference.gentle import NotYetError, run_gently, step_back
 
 # The name alone tells type checkers, as in gentle.
 TYPE_CHECKING = False
@@ -56,28 +56,42 @@ def main(arguments: list[str]) -> int:
     Args:
         arguments: Perhaps ``GENTLY``; descriptor of the control channel, and a ``control.Start`` in JSON.
     """
+    gentle_s = 0.0
     if arguments[0].startswith(GENTLY):
-        within_s = float(arguments[0][len(GENTLY) :])
+        gentle_s = float(arguments[0][len(GENTLY) :])
         arguments = arguments[1:]
-        try:
-            run_gently(lambda: import_serving(arguments[1]), within_s)
-        except NotYetError:  # nothing but a new program ends that thread
-            os.execv(sys.executable, [sys.executable, *LAUNCH, *arguments])  # noqa: S606
-    else:
-        import_serving(arguments[1])
-    from edge_agent.inference.serving import serve
+    try:
+        if gentle_s:
+            run_gently(lambda: import_serving(arguments[1]), gentle_s)
+        else:
+            import_serving(arguments[1])
+        from edge_agent.inference.serving import serve
 
-    return serve(arguments)
+        return serve(arguments, gentle_s)
+    except NotYetError:
+        begin_again(*arguments)
+
+
+def begin_again(channel: str, start: str) -> NoReturn:
+    """Become a new program that serves without manners: nothing else ends a thread that is gentle.
+
+    Args:
+        channel: Descriptor of the control channel.
+        start: A ``control.Start`` in JSON.
+    """
+    os.set_inheritable(int(channel), True)
+    os.execv(sys.executable, [sys.executable, *LAUNCH, channel, start])  # noqa: S606
 
 
 def end(code: int) -> NoReturn:
-    """End this process at once: taking an interpreter apart takes milliseconds that others need.
+    """End this process at once, and gently: taking it apart takes milliseconds that others need.
 
     Args:
         code: Exit code.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
+    step_back()
     os._exit(code)
 
 

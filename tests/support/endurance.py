@@ -5,6 +5,7 @@ The same code runs a short version in the tests and a long one in the benchmarks
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import os
 import random
@@ -14,14 +15,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent import connect
 from edge_agent.inference.pool import Crash, Pool
-from tests.support.inference_slots import START_S, children, hammers, images_of, serve, spec_of
+from tests.support.inference_slots import START_S, children, hammers, images_of, is_running, spec_of
 from tests.support.process_memory import memory_of
 
 VERSIONS = ("1.1.0", "1.0.0")
@@ -32,6 +32,7 @@ _REST_S = 60.0
 """Longer than a model rests."""
 _WARM_UP = 5
 """Switches before anything is counted: the first ones import, allocate and cache."""
+_LOOK_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,9 @@ class Switched:
         asked: Requests during switches.
         failures: Texts of those that failed.
         wrong: Answers with a wrong label.
-        p99_ratio: Median over blocks: p99 while switching over p99 in the peaceful block beside it.
+        p99_ratio: p99 of the requests that were under way during a switch over p99 of those in the rests between; the
+            larger one of the two applications' on either side.
+        in_switches: How many requests of the application that asks less often were under way during a switch.
         slope_kib: Growth of memory by each switch, by least squares.
         first: Held after the warm-up.
         last: Held at the end.
@@ -66,6 +69,7 @@ class Switched:
     failures: list[str]
     wrong: int
     p99_ratio: float
+    in_switches: int
     slope_kib: float
     first: Left
     last: Left
@@ -107,42 +111,69 @@ def look(pid: int) -> Left:
     return Left(memory_of(pid).written, files, segments, len(children(pid)))
 
 
-def switch_often(
-    pool: Pool, run_dir: Path, switches: int, *, block: int = 10, peace_s: float = 5.0
-) -> Switched:
+def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.25) -> Switched:
     """Switch versions while two applications ask; digits must be served.
+
+    A switch lasts from the order to start the candidate to the end of the worker before, which its applications have
+    left by then.
 
     Args:
         pool: Of this process.
         run_dir: Its run folder.
         switches: How many.
-        block: After so many come as much time in peace, and a look at what is held.
-        peace_s: The longest such time, seconds.
+        rest_s: Time between one switch and the next, seconds.
     """
     for number in range(_WARM_UP):
         _switch(pool, number)
-    _settle(pool)
+    pool.take_windows()
     first = look(os.getpid())
-    answers: list[dict[str, Any]] = []
-    ratios: list[float] = []
     held: list[int] = []
-    for start in range(0, switches, block):
-        count = min(block, switches - start)
-        during, seconds = _under_load(run_dir, partial(_switch_times, pool, count))
-        peaceful, _ = _under_load(run_dir, partial(threading.Event().wait, min(seconds, peace_s)))
-        answers += during
-        ratios.append(max(d["p99_s"] for d in during) / max(p["p99_s"] for p in peaceful))
-        _settle(pool)
-        held.append(look(os.getpid()).memory_kib)
+    spans: list[tuple[float, float]] = []
+    pause = threading.Event()
+    with hammers(run_dir, _PAUSES_S) as results:
+        for number in range(switches):
+            began = time.perf_counter()
+            _switch(pool, _WARM_UP + number)
+            spans.append((began, time.perf_counter()))
+            pause.wait(rest_s)
+            if number % _LOOK_EVERY == _LOOK_EVERY - 1:
+                pool.take_windows()
+                held.append(look(os.getpid()).memory_kib)
+        answers = results()
+    parted = [_part(each["spans"], spans) for each in answers]
     return Switched(
         asked=sum(each["requests"] for each in answers),
         failures=[text for each in answers for _, text in each["failures"]],
         wrong=sum(each["wrong"] for each in answers),
-        p99_ratio=statistics.median(ratios),
-        slope_kib=_slope(held) / block,
+        p99_ratio=max(_p99(during) for during, _ in parted) / max(_p99(between) for _, between in parted),
+        in_switches=min(len(during) for during, _ in parted),
+        slope_kib=_slope(held) / _LOOK_EVERY,
         first=first,
         last=look(os.getpid()),
     )
+
+
+def _part(
+    requests: Sequence[tuple[float, float]], switches: Sequence[tuple[float, float]]
+) -> tuple[list[float], list[float]]:
+    """How long the requests during switches took, and how long the others did.
+
+    Args:
+        requests: Beginning and duration of each, in order.
+        switches: Beginning and end of each, in order.
+    """
+    during: list[float] = []
+    between: list[float] = []
+    ends = [end for _, end in switches]
+    for began, took in requests:
+        place = bisect.bisect(ends, began)  # the first switch that was not over
+        is_during = place < len(switches) and switches[place][0] < began + took
+        (during if is_during else between).append(took)
+    return during, between
+
+
+def _p99(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) * 99 // 100]
 
 
 def kill_often(
@@ -199,23 +230,15 @@ def deaths(crashes: Sequence[Crash]) -> int:
 
 
 def _switch(pool: Pool, number: int) -> None:
+    """Switch, and wait for the end of the worker before."""
+    before = pool.active("digits")
+    assert before is not None
     pool.activate(pool.start_candidate(spec_of(VERSIONS[number % 2]), START_S))
-
-
-def _switch_times(pool: Pool, count: int) -> None:
-    for number in range(count):
-        _switch(pool, number)
-
-
-def _settle(pool: Pool) -> None:
-    """Wait until the only child is the active worker, and take what was counted."""
-    serve(pool)
-    ends = threading.Event()
-    for _ in range(1000):
-        if len(children()) <= 1:
-            break
-        ends.wait(0.01)
-    pool.take_windows()
+    ends = time.monotonic() + START_S
+    pause = threading.Event()
+    while is_running(before.pid):
+        assert time.monotonic() < ends, "the worker before does not end"
+        pause.wait(0.001)
 
 
 def _under_load(run_dir: Path, work: Callable[[], object]) -> tuple[list[dict[str, Any]], float]:

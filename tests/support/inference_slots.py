@@ -198,11 +198,16 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 30.0
 
 def is_running(pid: int) -> bool:
     """Whether a process exists and is no zombie."""
+    state = told(pid, "stat").rpartition(")")[2].split()
+    return bool(state) and state[0] != "Z"
+
+
+def told(pid: int, file: str) -> str:
+    """What the kernel tells of a process in a file of its folder (proc(5)); nothing of one that ended meanwhile."""
     try:
-        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
+        return Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def children(pid: int | str = "self") -> set[int]:

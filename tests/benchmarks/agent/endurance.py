@@ -91,7 +91,9 @@ def _switch_rows(done: Switched) -> list[Row]:
     growth = 1.0 if SWITCHES >= _SWITCHES_FOR_SLOPE else None
     return [
         _row(f"{SWITCHES} switches under load: requests failed or wrong", failed, "requests", done.asked, 0),
-        _row("p99 while switching over p99 in peace", done.p99_ratio, "ratio", SWITCHES, 2.0),
+        _row(
+            "p99 of requests during a switch over p99 between", done.p99_ratio, "ratio", done.in_switches, 2.0
+        ),
         _row(
             "growth of memory by a switch (slope of private memory)", done.slope_kib, "KiB", SWITCHES, growth
         ),

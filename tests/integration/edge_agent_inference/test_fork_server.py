@@ -21,6 +21,7 @@ from tests.support.inference_slots import (
     is_running,
     serve,
     spec_of,
+    told,
     wait_until,
 )
 from tests.support.process_memory import memory_of
@@ -38,19 +39,11 @@ def _servers(run_dir: Path) -> list[int]:
 
 
 def _words(pid: int) -> list[str]:
-    return _told(pid, "cmdline").rstrip("\0").split("\0")
+    return told(pid, "cmdline").rstrip("\0").split("\0")
 
 
 def _comm(pid: int) -> str:
-    return _told(pid, "comm").strip()
-
-
-def _told(pid: int, file: str) -> str:
-    """What the kernel tells of a process; nothing of one that has ended meanwhile."""
-    try:
-        return Path(f"/proc/{pid}/{file}").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return told(pid, "comm").strip()
 
 
 def _kind(opened: str) -> str:
@@ -129,7 +122,7 @@ def test_a_worker_that_dies_after_its_server_is_replaced_though_nobody_saw_why(
     assert _label(run_dir) == "3"
 
 
-def test_the_signal_that_ended_a_forked_worker_is_told(
+def test_the_signal_that_ended_a_forked_worker_istold(
     pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path
 ) -> None:
     pool, crashes = pool_and_crashes
