@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from contract.errors import LitefleetError, OverloadError
-from edge_agent.gateway.plans import WORDS_MAX_BYTES, PlanBook
+from edge_agent.gateway.plans import WORDS_MAX_BYTES, Plan, PlanBook
 from edge_agent.gateway.responses import Form, Response, error_response, failed_response, fill_in
 from edge_agent.gateway.tally import ModelTally
 from edge_agent.gateway.wire import Request, encode
@@ -80,43 +80,46 @@ class Shortcut:
         Returns:
             Whether it is on its way.
         """
-        end = request.inference_header_bytes
-        if end is None or end > WORDS_MAX_BYTES or request.method != "POST":
-            return False
-        plan = self.plans.find(request.target, bytes(request.body[:end]))
-        if plan is None or len(request.body) - end != plan.content_bytes:
+        plan = self._find(request)
+        if plan is None:
             return False
         lane = self._fleet.model(plan.model).lane
         connection = lane.take(plan.worker)
         if connection is None:
             return False
-        began = time.monotonic()
-        ends = began + min(self._deadline_s, plan.timeout_s or self._deadline_s)
-        content = request.body[end:]
-        frame = connection.dialogue.request_with([content[first:after] for first, after in plan.places])
-        trip = _Trip(
-            request,
-            plan.form,
-            lane,
-            connection,
-            client,
-            began,
-            ends,
-            self._tallies[plan.model],
-            self._long_way,
-        )
+        content = request.body[request.inference_header_bytes :]
         try:
-            connection.start(frame, ends, trip, trip.rehearse, is_alone=lane.is_alone)
+            pieces = [content[first:after] for first, after in plan.places]
+            connection.send(connection.dialogue.request_with(pieces))
         except WorkerGoneError:
             lane.give_back(connection, is_good=False)
             return False
+        began = time.monotonic()
+        ends = began + min(self._deadline_s, plan.timeout_s or self._deadline_s)
+        tally = self._tallies[plan.model]
+        trip = _Trip(self, request, plan.form, lane, connection, client, began, ends, tally, self._long_way)
+        connection.await_answer(trip, ends, trip.rehearse, is_alone=lane.is_alone)
         return True
+
+    def rehearse(self, request: Request) -> None:
+        """Do with a request what will be done with the next one, but for sending it."""
+        plan = self._find(request)
+        if plan is not None:
+            self._fleet.model(plan.model).lane.has(plan.worker)
+
+    def _find(self, request: Request) -> Plan | None:
+        end = request.inference_header_bytes
+        if end is None or end > WORDS_MAX_BYTES or request.method != "POST":
+            return None
+        plan = self.plans.find(request.target, bytes(request.body[:end]))
+        return plan if plan is not None and len(request.body) - end == plan.content_bytes else None
 
 
 @dataclass
 class _Trip:
     """A request on its short way: who waits for its answer."""
 
+    shortcut: Shortcut
     request: Request
     form: Form
     lane: Lane
@@ -135,10 +138,11 @@ class _Trip:
         return self.is_over
 
     def rehearse(self) -> None:
-        """Do with the last answer what will be done with the next."""
+        """Do with the last answer what will be done with the next, and with the request what the next will need."""
         answer = self.connection.dialogue.last_answer()
         if answer is not None:
             encode(self._response(answer), is_last=False)
+        self.shortcut.rehearse(self.request)
 
     def set_result(self, frame: bytes, /) -> None:
         """Answer."""

@@ -107,8 +107,9 @@ class AsyncConnection:
             WorkerGoneError: The worker is gone.
             DeadlineError: No answer in time.
         """
+        self.send(self.dialogue.request(feed))
         waiter: asyncio.Future[bytes] = self._loop.create_future()
-        self.start(self.dialogue.request(feed), ends, waiter, self._rehearse, is_alone=is_alone)
+        self.await_answer(waiter, ends, self._rehearse, is_alone=is_alone)
         try:
             frame = await waiter
         finally:
@@ -116,25 +117,31 @@ class AsyncConnection:
         self.conclude()
         return self.dialogue.understand(frame)
 
-    def start(
-        self, frame: bytes, ends: float, waiter: Waiter, rehearse: Callable[[], None], *, is_alone: bool
-    ) -> None:
-        """Send a request, and have its waiter told when the answer is there or will not come.
+    def send(self, frame: bytes) -> None:
+        """Send a request; ``await_answer`` follows at once.
 
         Args:
             frame: The request; what it asks with lies in the shared memory.
-            ends: Time of the event loop until which to wait.
-            waiter: Who is told; calls ``conclude`` after an answer, ``give_up`` after an error.
-            rehearse: Called shortly before the answer is expected, to do with the last one what will be done with it.
-            is_alone: As for ``ask``.
 
         Raises:
-            WorkerGoneError: The worker is gone; the waiter is not told.
+            WorkerGoneError: The worker is gone.
         """
         if self._loss:
             raise WorkerGoneError(self._loss)
         self._began = self._loop.time()
         self._send(frame, [])
+
+    def await_answer(
+        self, waiter: Waiter, ends: float, rehearse: Callable[[], None], *, is_alone: bool
+    ) -> None:
+        """Have somebody told when the answer to what was sent is there, or will not come.
+
+        Args:
+            waiter: Who is told; calls ``conclude`` after an answer, ``give_up`` after an error.
+            ends: Time of the event loop until which to wait.
+            rehearse: Called shortly before the answer is expected, to do with the last one what will be done with it.
+            is_alone: As for ``ask``.
+        """
         self._wait(waiter, ends)
         asleep_s = self._expectation.asleep_s() if is_alone else None
         if asleep_s is not None:

@@ -89,7 +89,7 @@ class Lane:
 
         Whoever takes them calls ``give_back``, or ``infer_again`` when the worker is gone.
         """
-        if not self._free or not self._idle or worker_of(self._link) != worker:
+        if not self._free or not self._idle or not self.has(worker):
             return None
         connection = self._idle[-1]
         if connection.worker != worker or not connection.is_usable or connection.dialogue.room_bytes < 0:
@@ -97,6 +97,10 @@ class Lane:
         connection.on_loss = None
         self._free -= 1
         return self._idle.pop()
+
+    def has(self, worker: str) -> bool:
+        """Whether the model's name leads to a worker now."""
+        return worker_of(self._link) == worker
 
     @property
     def is_alone(self) -> bool:
