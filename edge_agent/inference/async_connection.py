@@ -21,7 +21,7 @@ from contract.errors import DeadlineError, LitefleetError
 from edge_agent.inference import protocol
 from edge_agent.inference.asking import rehearse, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
-from edge_agent.inference.expecting import AWAKE_S, Expectation
+from edge_agent.inference.expecting import Expectation
 from edge_agent.inference.feed import Feed
 from edge_agent.inference.patience import Patience
 
@@ -209,12 +209,13 @@ class AsyncConnection:
 
     def _linger(self, waiter: Waiter, asleep_s: float, rehearse: Callable[[], None]) -> None:
         """Have the event loop awake, and what it will do in its caches, when the answer comes."""
+        awake_s = self._expectation.awake_s()
         if asleep_s:
             # An event loop sleeps by whole milliseconds, and rounds up.
             nap_s = math.floor(asleep_s * 1e3) / 1e3
-            self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + AWAKE_S, rehearse)
+            self._loop.call_later(nap_s, self._wake_up, waiter, asleep_s - nap_s + awake_s, rehearse)
         elif self._patience.try_awake():
-            self._stay_awake(waiter, self._loop.time() + protocol.SPIN_S)
+            self._stay_awake(waiter, self._loop.time() + awake_s)
 
     def _wake_up(self, waiter: Waiter, awake_s: float, rehearse: Callable[[], None]) -> None:
         if not waiter.done():
@@ -222,15 +223,15 @@ class AsyncConnection:
             if self._patience.try_awake():
                 self._stay_awake(waiter, self._loop.time() + awake_s)
 
-    def _rehearse(self) -> None:
-        rehearse(self.dialogue)
-
     def _stay_awake(self, waiter: Waiter, ends: float) -> None:
         """Keep the event loop from sleeping; whatever else there is goes on meanwhile."""
         if waiter.done() or self._loop.time() >= ends:
             self._patience.note(has_come=waiter.done())
         else:
             self._loop.call_soon(self._stay_awake, waiter, ends)
+
+    def _rehearse(self) -> None:
+        rehearse(self.dialogue)
 
     def _take_frame(self) -> None:
         try:
