@@ -224,7 +224,10 @@ class LoadedModel:
             return None
         if recipe is not None and (recipe.softmax or recipe.top_k > FEW_CLASSES):
             return None
-        dequantizer, count = self._dequantizers[0], recipe.top_k if recipe else 0
+        dequantizer, count = (
+            self._dequantizers[0],
+            min(recipe.top_k, _size(self._outputs[0])) if recipe else 0,
+        )
         if dequantizer is not None and dequantizer.keeps_order:
             return functools.partial(self._answer, inputs[0], outputs[0], dequantizer, count)
         if self._outputs[0].dtype == np.float32 and count:
@@ -241,7 +244,7 @@ class LoadedModel:
         """``infer``, ``finish`` and ``classify``, the last from what no client can reach."""
         stored = self.graph.run_one(self._stored(0, given))
         dequantizer.write(stored, wanted)
-        return self._labelled(dequantizer.best(stored, count))
+        return dequantizer.best(stored, count, self._labels)
 
     def _answer_real(
         self, given: npt.NDArray[Any], wanted: npt.NDArray[np.float32], count: int

@@ -9,8 +9,8 @@ PURE. Rules:
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -64,29 +64,35 @@ class Dequantizer:
         # Every byte is an index; only with "clip" numpy does without a copy of its own.
         self._table.take(stored.view(np.uint8), out=real, mode="clip")
 
-    def best(self, stored: npt.NDArray[Any], count: int) -> list[tuple[int, float]]:
-        """``best_classes`` of the real values, where ``keeps_order``; spoils the stored ones.
+    def best(
+        self, stored: npt.NDArray[Any], count: int, labels: Sequence[bytes]
+    ) -> list[tuple[int, float, bytes]]:
+        """``best_classes`` of the real values with their labels, where ``keeps_order``; spoils the stored ones.
 
         Args:
             stored: Any shape; the caller's own.
             count: How many, at most as many as there are.
+            labels: Of the first classes; those of the others are empty.
         """
-        left, lowest = stored.reshape(-1), self._lowest
-        found: list[tuple[int, float]] = []
-        for _ in range(min(count, len(left))):
+        left, lowest, real = stored.reshape(-1), self._lowest, self._by_byte
+        found: list[tuple[int, float, bytes]] = []
+        for _ in range(count):
             index = int(left.argmax())
             value = left.item(index)
             if value == lowest:
-                return found + self._equals(found, min(count, len(left)) - len(found))
-            found.append((index, self._by_byte[value & 255]))
+                return self._with_equals(found, count, labels)
+            found.append((index, real[value & 255], labels[index] if index < len(labels) else b""))
             left[index] = lowest
         return found
 
-    def _equals(self, found: list[tuple[int, float]], count: int) -> list[tuple[int, float]]:
-        """The first of those that were not found, all of which are the lowest."""
-        taken = {index for index, _ in found}
-        places = (place for place in itertools.count() if place not in taken)
-        return [(place, self._by_byte[self._lowest & 255]) for place in itertools.islice(places, count)]
+    def _with_equals(
+        self, found: list[tuple[int, float, bytes]], count: int, labels: Sequence[bytes]
+    ) -> list[tuple[int, float, bytes]]:
+        """As many as were wanted, with the first of those that were not found: all of them are the lowest."""
+        taken = {index for index, _, _ in found}
+        score = self._by_byte[self._lowest & 255]
+        places = [place for place in range(count) if place not in taken][: count - len(found)]
+        return found + [(at, score, labels[at] if at < len(labels) else b"") for at in places]
 
 
 def dequantize(stored: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:

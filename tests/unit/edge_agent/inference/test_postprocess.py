@@ -114,6 +114,7 @@ def test_the_best_are_the_same_found_as_stored_or_as_real_values(
     dtype: type[np.generic], count: int, values: int
 ) -> None:
     random = np.random.default_rng(values)
+    labels = [b"a", b"b", b"c", *[b""] * values]
     for spread in (1, 2, 5, 256):  # from nothing but equals to hardly any
         for lowest in (0, 256 - spread):
             codes = random.integers(0, spread, values) + lowest + np.iinfo(np.dtype(dtype)).min
@@ -125,7 +126,9 @@ def test_the_best_are_the_same_found_as_stored_or_as_real_values(
 
             assert table.keeps_order
             assert np.array_equal(real, dequantize(stored, 0.0235, 3))
-            assert table.best(stored, count) == best_classes(real.reshape(-1), count)
+            few = min(count, values)
+            best = [(index, score, labels[index]) for index, score in best_classes(real.reshape(-1), few)]
+            assert table.best(stored, few, labels[:3]) == best
 
 
 @pytest.mark.parametrize(
@@ -145,7 +148,7 @@ def test_one_value_without_dimensions_is_a_value_too() -> None:
     table.write(stored, real)
 
     assert real == 2.0
-    assert table.best(stored, 1) == [(0, 2.0)]
+    assert table.best(stored, 1, []) == [(0, 2.0, b"")]
 
 
 @pytest.mark.parametrize("place", [0, 1, 3])
