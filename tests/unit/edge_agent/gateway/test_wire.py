@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge_agent.gateway.responses import Response
+from edge_agent.gateway.responses import Response, failed_response
 from edge_agent.gateway.routes import HttpError
 from edge_agent.gateway.wire import count, encode, is_last_request
 
@@ -19,6 +19,13 @@ def test_a_response_is_these_bytes() -> None:
         b"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: application/json\r\n"
         b"Content-Length: 0\r\nConnection: close\r\n\r\n"
     )
+
+
+def test_a_fault_of_ours_is_told_as_such() -> None:
+    content = encode(failed_response(), is_last=True)
+
+    assert content.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert b"the gateway failed on this request" in content
 
 
 @pytest.mark.parametrize(
