@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent import connect
@@ -177,16 +176,23 @@ def _p99(values: Sequence[float]) -> float:
 
 
 def kill_often(
-    run_dir: Path, main: int, victim: Callable[[], int | None], kills: int, *, every_s: float = 1.0
+    run_dir: Path,
+    main: int,
+    victim: Callable[[], int | None],
+    kills: int,
+    *,
+    every_s: float = 1.0,
+    models: Sequence[str] = ("digits",),
 ) -> Survived:
-    """Kill the active worker again and again, at random moments, while two applications ask.
+    """Kill an active worker again and again, at random moments, while an application or two ask each model.
 
     Args:
         run_dir: Run folder of an agent that serves digits.
         main: Process that starts the workers.
-        victim: The worker that serves now; None while none does.
+        victim: A worker that serves now; None while none does.
         kills: How many attempts.
         every_s: Mean time from one to the next.
+        models: All of digits.
     """
     pause = threading.Event()
     chance = random.Random(11)
@@ -203,8 +209,11 @@ def kill_often(
                     killed += 1
 
     first = look(main)
-    answers, _ = _under_load(run_dir, kill)
-    _await_end_of_rest(run_dir)
+    with hammers(run_dir, [_PAUSES_S[place % 2] for place in range(max(2, len(models)))], models) as results:
+        kill()
+        answers = results()
+    for model in models:
+        _await_end_of_rest(run_dir, model)
     failures = [(code, text) for each in answers for code, text in each["failures"]]
     return Survived(
         asked=sum(each["requests"] for each in answers),
@@ -218,9 +227,9 @@ def kill_often(
     )
 
 
-def _await_end_of_rest(run_dir: Path) -> None:
-    """Wait until the model is served again, however long it rests after so many deaths."""
-    with connect(run_dir).model("digits", wait_s=_REST_S) as model:
+def _await_end_of_rest(run_dir: Path, name: str) -> None:
+    """Wait until a model is served again, however long it rests after so many deaths."""
+    with connect(run_dir).model(name, wait_s=_REST_S) as model:
         model.infer(images_of(3)[0], deadline_s=_REST_S)
 
 
@@ -239,14 +248,6 @@ def _switch(pool: Pool, number: int) -> None:
     while is_running(before.pid):
         assert time.monotonic() < ends, "the worker before does not end"
         pause.wait(0.001)
-
-
-def _under_load(run_dir: Path, work: Callable[[], object]) -> tuple[list[dict[str, Any]], float]:
-    with hammers(run_dir, _PAUSES_S) as results:
-        began = time.monotonic()
-        work()
-        seconds = time.monotonic() - began
-        return results(), seconds
 
 
 def _slope(values: Sequence[int]) -> float:

@@ -1,8 +1,8 @@
-"""An application that asks without end: ``python -m tests.support.inference_hammer RUN_DIR DIGIT PAUSE_S``.
+"""An application that asks without end: ``python -m tests.support.inference_hammer RUN_DIR DIGIT PAUSE_S MODEL``.
 
-Asks digits about one image until standard input ends, then prints one JSON line: requests, failures (code and text of
-each), answers by version, wrong labels, and times in seconds; the longest is of all requests, failed ones included.
-``spans`` has the beginning of every answered request on the machine's monotonic clock, and how long it took.
+Asks a model of digits about one image until standard input ends, then prints one JSON line: requests, failures (code
+and text of each), answers by version, wrong labels, and times in seconds; the longest is of all requests, failed ones
+too. ``spans`` has when every answered request began, on the machine's monotonic clock, and how long it took.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ OPENING_S = 10.0
 
 
 def main() -> None:
-    run_dir, digit, pause_s = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    run_dir, digit, pause_s, name = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), sys.argv[4]
     versions: Counter[str] = Counter()
     failures: list[tuple[str, str]] = []
     spans: list[tuple[float, float]] = []
@@ -31,7 +31,7 @@ def main() -> None:
     wrong = 0
     image = images_of(digit)[0]
     feeds = (image, tensor_of(image))
-    with connect(run_dir).model("digits", wait_s=OPENING_S) as model:
+    with connect(run_dir).model(name, wait_s=OPENING_S) as model:
         print("ready", flush=True)  # noqa: T201 - the test waits for it
         while not select.select([sys.stdin], [], [], pause_s)[0]:
             began = time.perf_counter()

@@ -245,12 +245,15 @@ def an_agent(run_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 
 @contextlib.contextmanager
-def hammers(run_dir: Path, pauses_s: Sequence[float]) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+def hammers(
+    run_dir: Path, pauses_s: Sequence[float], models: Sequence[str] = ("digits",)
+) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Applications that ask without end, each about its own digit; the value ends them and gives results.
 
     Args:
         run_dir: Of the agent.
         pauses_s: Per application, how long it rests between two requests.
+        models: What they ask, in turns.
     """
     with contextlib.ExitStack() as stack:
         running: list[subprocess.Popen[str]] = []
@@ -262,6 +265,7 @@ def hammers(run_dir: Path, pauses_s: Sequence[float]) -> Iterator[Callable[[], l
                 str(run_dir),
                 str(digit),
                 str(pause_s),
+                models[digit % len(models)],
             ]
             process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import statistics
 import tempfile
 import threading
@@ -14,15 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from contract.deployment import State
+from edge_agent.inference.pool import WorkerSpec
 from tests.benchmarks.harness import Row, at_most, versions_of
 from tests.support.agent_bench import Bench, bench
 from tests.support.agent_releases import GOOD, releases_served
 from tests.support.endurance import Survived, Switched, kill_often, switch_often
-from tests.support.inference_slots import a_pool, hammers, serve, short_folder
+from tests.support.inference_slots import START_S, a_pool, a_slot, hammers, is_running, serve, short_folder
 from tests.support.process_memory import Memory, memory_of
 
 SWITCHES = int(os.environ.get("LITEFLEET_SWITCHES", "40"))
 KILLS = int(os.environ.get("LITEFLEET_KILLS", "10"))
+MODELS = tuple(f"digits-{letter}" for letter in "abcdefgh")
+"""Of which one is killed each second: a single one would rest most of the time, and a second would kill nobody."""
 LONGEST_S = 5.1
 """The SDK's usual deadline, and the step in which the kernel's time limits are set."""
 _SWITCHES_FOR_SLOPE = 300
@@ -37,13 +41,39 @@ def rows() -> list[Row]:
     with short_folder() as run_dir, a_pool(run_dir) as (pool, _):
         serve(pool)
         switched = switch_often(pool, run_dir, SWITCHES)
+    several = _kill_several()
     with _deployed() as device:
         steady = _steady(device)
         survived = kill_often(device.run_dir, device.agent.pid, lambda: _active(device), KILLS)
         after = _steady(device)
         log = device.agent.log
         is_untouched = device.agent.terminate() == 0 and "Traceback" not in log
-    return [*_switch_rows(switched), *_main_rows(steady), *_kill_rows(survived, steady, after, is_untouched)]
+    return [
+        *_switch_rows(switched),
+        *_several_rows(several),
+        *_main_rows(steady),
+        *_kill_rows(survived, steady, after, is_untouched),
+    ]
+
+
+def _kill_several() -> Survived:
+    """Kill a worker at random each second, of as many models that some always serve."""
+    chance = random.Random(7)
+    with (
+        short_folder() as run_dir,
+        tempfile.TemporaryDirectory() as folder,
+        a_pool(run_dir) as (pool, _),
+    ):
+        for name in MODELS:
+            slot = a_slot(Path(folder) / name, model=name)
+            pool.activate(pool.start_candidate(WorkerSpec(name, "1.0.0", slot, 1), START_S))
+
+        def victim() -> int | None:
+            handles = [pool.active(name) for name in MODELS]
+            alive = [handle.pid for handle in handles if handle is not None and is_running(handle.pid)]
+            return chance.choice(alive) if alive else None
+
+        return kill_often(run_dir, os.getpid(), victim, KILLS, models=MODELS)
 
 
 @contextlib.contextmanager
@@ -100,6 +130,27 @@ def _switch_rows(done: Switched) -> list[Row]:
         _row("open files more after all switches", done.last.files - done.first.files, "files", SWITCHES, 0),
         _row("shared memory more", done.last.segments - done.first.segments, "segments", SWITCHES, 0),
         _row("children more", done.last.children - done.first.children, "processes", SWITCHES, 0),
+    ]
+
+
+def _several_rows(done: Survived) -> list[Row]:
+    before, after = done.first, done.last
+    named = f"{KILLS} kills, one a second, of {len(MODELS)} models"
+    return [
+        _row(f"{named}: answers that were wrong", done.wrong, "requests", done.asked, 0),
+        _row("workers of them that died of it", done.kills, "workers", KILLS, None),
+        _row(f"{named}: failed with a clear error", len(done.failures), "requests", done.asked, None),
+        _row(f"{named}: failed with any other error", len(done.unclear), "requests", done.asked, 0),
+        _row(f"{named}: longest request, answered or failed", done.longest_s, "s", done.asked, LONGEST_S),
+        _row(f"{named}: open files more", after.files - before.files, "files", 1, 0),
+        _row(f"{named}: children more", after.children - before.children, "processes", 1, 0),
+        _row(
+            f"{named}: memory more by each death",
+            (after.memory_kib - before.memory_kib) / max(1, done.kills),
+            "KiB",
+            done.kills,
+            None,
+        ),
     ]
 
 
