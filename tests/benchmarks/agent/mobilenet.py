@@ -5,6 +5,7 @@ Both sides in alternating blocks of 50, one thread each; ``tests/support/mobilen
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from contract.tensor import DType, Layout, TensorSpec
 from edge_agent import connect
-from edge_agent.inference.pool import Pool
+from edge_agent.inference.pool import Pool, WorkerHandle
 from edge_agent.inference.runtime import find_runtime
 from tests.benchmarks.harness import Row, at_most, versions_of
 from tests.support.inference_slots import (
@@ -141,31 +142,37 @@ def _latency(
 
 def _first_start(slot: Path, stored: npt.NDArray[np.int8]) -> Row:
     """The same for the first worker of an agent: nothing is imported yet."""
-    command = [sys.executable, "-c", _BARE_START, str(model_path_in(slot))]
-    ratios: list[float] = []
-    for _ in range(STARTS):
-        began = time.perf_counter()
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-        bare_s = time.perf_counter() - began
-        with short_folder() as run_dir:
-            began = time.perf_counter()
-            with a_pool(run_dir) as (pool, _):
-                serve(pool, slot=slot)
-                with connect(run_dir).model("digits", deadline_s=START_S) as model:
-                    model.infer(stored)
-                ratios.append((time.perf_counter() - began) / bare_s)
-    return Row(
-        name="MobileNetV2 int8, start of an agent's first worker to first answer over bare",
-        value=statistics.median(ratios),
-        unit="ratio",
-        samples=STARTS,
-        goal=at_most(1.5),
-        versions=versions_of("ai-edge-litert", "numpy"),
-    )
+    with contextlib.ExitStack() as stack:
+
+        def start() -> Callable[[], object]:
+            run_dir = stack.enter_context(short_folder())
+            pool = Pool(run_dir, print)
+            stack.callback(pool.close)
+            _ask_a_fresh_worker(pool, run_dir, slot, stored)
+            return pool.close
+
+        return _starts_row("start of an agent's first worker to first answer over bare", slot, start)
 
 
 def _start(pool: Pool, run_dir: Path, slot: Path, stored: npt.NDArray[np.int8]) -> Row:
     """From the order to start to the first answer, against a script from its start to its first answer."""
+
+    def start() -> Callable[[], object]:
+        handle = _ask_a_fresh_worker(pool, run_dir, slot, stored)
+        return lambda: pool.discard(handle)
+
+    return _starts_row("start to first answer over bare", slot, start)
+
+
+def _ask_a_fresh_worker(pool: Pool, run_dir: Path, slot: Path, stored: npt.NDArray[np.int8]) -> WorkerHandle:
+    handle = serve(pool, slot=slot)
+    with connect(run_dir).model("digits", deadline_s=START_S) as model:
+        model.infer(stored)
+    return handle
+
+
+def _starts_row(what: str, slot: Path, start: Callable[[], Callable[[], object]]) -> Row:
+    """Time a start beside the script's; what it returns ends what was started, so that the next one starts alone."""
     command = [sys.executable, "-c", _BARE_START, str(model_path_in(slot))]
     ratios: list[float] = []
     for _ in range(STARTS):
@@ -173,13 +180,11 @@ def _start(pool: Pool, run_dir: Path, slot: Path, stored: npt.NDArray[np.int8]) 
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
         bare_s = time.perf_counter() - began
         began = time.perf_counter()
-        handle = serve(pool, slot=slot)
-        with connect(run_dir).model("digits", deadline_s=START_S) as model:
-            model.infer(stored)
+        leave = start()
         ratios.append((time.perf_counter() - began) / bare_s)
-        pool.discard(handle)  # the next one starts alone, as the script does
+        leave()
     return Row(
-        name="MobileNetV2 int8, start to first answer over bare",
+        name=f"MobileNetV2 int8, {what}",
         value=statistics.median(ratios),
         unit="ratio",
         samples=STARTS,
