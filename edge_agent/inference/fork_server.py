@@ -34,6 +34,8 @@ LAUNCH = ("-c", f"import {__name__} as server; server.run()", __name__)
 PASSED = 3
 """Descriptors that come with an order: control channel, output, and where to tell of birth and end."""
 
+_NAME_MAX_BYTES = 15
+
 
 class _Child:
     """A worker that has not been reaped."""
@@ -154,10 +156,11 @@ def _close_all(descriptors: Iterable[int]) -> None:
 
 
 def _rename(start: str) -> None:
-    """Show model and version where a device's processes are listed (proc(5), comm)."""
+    """Show model and version where a device's processes are listed (proc(5), comm); a long model name is cut."""
     told = control.parse_start(start)
+    model = told.model[: max(1, _NAME_MAX_BYTES - 1 - len(told.version))]
     with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(f"{told.model} {told.version}", encoding="ascii")
+        Path("/proc/self/comm").write_text(f"{model} {told.version}", encoding="ascii")
 
 
 def run() -> None:
