@@ -34,8 +34,6 @@ LAUNCH = ("-c", f"import {__name__} as server; server.run()", __name__)
 PASSED = 3
 """Descriptors that come with an order: control channel, output, and where to tell of birth and end."""
 
-_NAME_MAX_BYTES = 15
-
 
 class _Child:
     """A worker that has not been reaped."""
@@ -140,7 +138,6 @@ class ForkServer:
                 other.close()
             if not is_whole:
                 begin_again(str(channel), start)
-            _rename(start)
             code = serve([str(channel), start], control.parse_start(start).gentle_s)
         except NotYetError:
             begin_again(str(channel), start)
@@ -153,14 +150,6 @@ class ForkServer:
 def _close_all(descriptors: Iterable[int]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
-
-
-def _rename(start: str) -> None:
-    """Show model and version where a device's processes are listed (proc(5), comm); a long model name is cut."""
-    told = control.parse_start(start)
-    model = told.model[: max(1, _NAME_MAX_BYTES - 1 - len(told.version))]
-    with contextlib.suppress(OSError):
-        Path("/proc/self/comm").write_text(f"{model} {told.version}", encoding="ascii")
 
 
 def run() -> None:

@@ -27,6 +27,7 @@ from edge_agent.inference.runtime import Runtime, find_runtime
 from edge_agent.inference.slot import Slot, load_slot
 from edge_agent.inference.timing import time_runs
 
+_NAME_MAX_BYTES = 15
 _SOCKET_UMASK = 0o117
 """Owner and group may connect: the run folder's group is who may ask."""
 
@@ -194,6 +195,13 @@ def import_runtime_of(start: str) -> None:
     release_free_memory()
 
 
+def _rename(start: control.Start) -> None:
+    """Show model and version where a device's processes are listed (proc(5), comm); a long model name is cut."""
+    model = start.model[: max(1, _NAME_MAX_BYTES - 1 - len(start.version))]
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(f"{model} {start.version}", encoding="ascii")
+
+
 def serve(arguments: list[str], gentle_s: float) -> int:
     """Serve one model until the pool says otherwise; the exit code.
 
@@ -206,6 +214,7 @@ def serve(arguments: list[str], gentle_s: float) -> int:
     """
     with socket.socket(fileno=int(arguments[0])) as channel:
         start = control.parse_start(arguments[1])
+        _rename(start)
         try:
             worker, ready = _get_ready(channel, start, gentle_s)
         except LitefleetError as error:

@@ -18,7 +18,6 @@ from tests.support.agent_broker import AgentBroker
 from tests.support.agent_process import AgentProcess
 from tests.support.agent_releases import PROFILE, Releases
 from tests.support.agent_server import AgentServer
-from tests.support.inference_slots import children
 
 DEVICE = "bench-1"
 PASSWORD = "device-secret"
@@ -69,9 +68,11 @@ class Bench:
 
     def workers(self) -> dict[int, str]:
         """Process id to version of every worker of this device that runs."""
-        servers = _processes("edge_agent.inference.fork_server")
-        ours = (pid for pid, words in servers.items() if words[-1] == str(self.run_dir))
-        names = {pid: _name(pid).partition(" ") for server in ours for pid in children(server)}
+        forked = _processes("edge_agent.inference.fork_server")
+        executed = _processes("edge_agent.inference.worker")
+        family = {pid for pid, words in forked.items() if words[-1] == str(self.run_dir)}
+        family |= {pid for pid, words in executed.items() if str(self.state_dir) in words[-1]}
+        names = {pid: _name(pid).partition(" ") for pid in family}
         return {pid: version for pid, (_, between, version) in names.items() if between}
 
     def fetchers(self) -> list[int]:

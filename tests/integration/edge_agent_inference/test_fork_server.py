@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,13 @@ from tests.support.inference_slots import (
     wait_until,
 )
 from tests.support.process_memory import memory_of
+
+
+@pytest.fixture
+def pool_and_crashes(run_dir: Path) -> Iterator[tuple[Pool, list[Crash]]]:
+    """A candidate that waits too long for the processor would begin again, as a program of its own."""
+    with a_pool(run_dir, PoolLimits(gentle_s=0.0)) as both:
+        yield both
 
 
 def _server(run_dir: Path) -> int:
@@ -179,7 +187,7 @@ def test_a_runtime_that_starts_threads_is_executed(
 
 
 def test_a_server_that_ends_again_and_again_is_given_up(run_dir: Path) -> None:
-    with a_pool(run_dir, PoolLimits()) as (pool, _):
+    with a_pool(run_dir, PoolLimits(gentle_s=0.0)) as (pool, _):
         serve(pool)
         for _ in range(4):
             server = _server(run_dir)
