@@ -18,7 +18,7 @@ from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, Sto
 from edge_agent.inference import control
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
-from edge_agent.inference.gentle import NotYetError, run_gently
+from edge_agent.inference.gentle import run_gently
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.patience import Patience, worth_awake_s
@@ -212,19 +212,23 @@ def serve(arguments: list[str], gentle_s: float) -> int:
     Raises:
         NotYetError: It got next to nothing of the processor; nothing has been said, and a new program may begin again.
     """
-    with socket.socket(fileno=int(arguments[0])) as channel:
-        start = control.parse_start(arguments[1])
-        _rename(start)
-        try:
-            worker, ready = _get_ready(channel, start, gentle_s)
-        except LitefleetError as error:
-            _send(channel, control.failed_of(error))
-            return 1
-        except NotYetError:
-            channel.detach()
-            raise
-        if _send(channel, ready):
-            worker.run()
+    channel = socket.socket(fileno=int(arguments[0]))
+    try:
+        return _serve(channel, control.parse_start(arguments[1]), gentle_s)
+    finally:
+        # Left to the system, which closes it last of all: whoever sees that has nothing more to wait for.
+        channel.detach()
+
+
+def _serve(channel: socket.socket, start: control.Start, gentle_s: float) -> int:
+    _rename(start)
+    try:
+        worker, ready = _get_ready(channel, start, gentle_s)
+    except LitefleetError as error:
+        _send(channel, control.failed_of(error))
+        return 1
+    if _send(channel, ready):
+        worker.run()
     return 0
 
 

@@ -145,6 +145,47 @@ def time_alternating(
     return seconds
 
 
+def block_medians(
+    first: Callable[[], object],
+    second: Callable[[], object],
+    *,
+    blocks: int,
+    requests: int,
+    pause_s: float = 0.0,
+) -> tuple[list[float], list[float]]:
+    """Time single calls of two things, in blocks that take turns; what comes first swaps after every pair.
+
+    Args:
+        first: The one.
+        second: The other.
+        blocks: Of each.
+        requests: Timed calls of a block; one more, untimed, begins it.
+        pause_s: Rest before each timed call.
+
+    Returns:
+        Median seconds of a call in every block, of the first and of the second.
+    """
+    medians: tuple[list[float], list[float]] = ([], [])
+    for block in range(blocks):
+        for index in (0, 1) if block % 2 == 0 else (1, 0):
+            call = (first, second)[index]
+            call()
+            times: list[float] = []
+            for _ in range(requests):
+                if pause_s:
+                    time.sleep(pause_s)
+                began = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - began)
+            medians[index].append(statistics.median(times))
+    return medians
+
+
+def median_difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> float:
+    """Median of the differences of neighbouring blocks."""
+    return statistics.median(a - b for a, b in zip(minuends, subtrahends, strict=True))
+
+
 def median_ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
     """Median of the ratios of neighbouring blocks."""
     return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))

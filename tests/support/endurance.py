@@ -29,8 +29,8 @@ _PAUSES_S = (0.001, 0.005)
 _CLEAR_CODES = {AgentUnavailableError.code, DeadlineError.code}
 _REST_S = 60.0
 """Longer than a model rests."""
-_WARM_UP = 5
-"""Switches before anything is counted: the first ones import, allocate and cache."""
+_WARM_UP = 50
+"""Switches before anything is counted: the first ones import, allocate and cache, and the heap finds its size."""
 _LOOK_EVERY = 10
 
 
@@ -129,7 +129,7 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
     held: list[int] = []
     spans: list[tuple[float, float]] = []
     pause = threading.Event()
-    with hammers(run_dir, _PAUSES_S) as results:
+    with hammers(run_dir, _PAUSES_S, has_spans=True) as results:
         for number in range(switches):
             began = time.perf_counter()
             _switch(pool, _WARM_UP + number)

@@ -246,7 +246,11 @@ def an_agent(run_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
 
 @contextlib.contextmanager
 def hammers(
-    run_dir: Path, pauses_s: Sequence[float], models: Sequence[str] = ("digits",)
+    run_dir: Path,
+    pauses_s: Sequence[float],
+    models: Sequence[str] = ("digits",),
+    *,
+    has_spans: bool = False,
 ) -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """Applications that ask without end, each about its own digit; the value ends them and gives results.
 
@@ -254,6 +258,7 @@ def hammers(
         run_dir: Of the agent.
         pauses_s: Per application, how long it rests between two requests.
         models: What they ask, in turns.
+        has_spans: Whether each tells of every single request.
     """
     with contextlib.ExitStack() as stack:
         running: list[subprocess.Popen[str]] = []
@@ -266,6 +271,7 @@ def hammers(
                 str(digit),
                 str(pause_s),
                 models[digit % len(models)],
+                "spans" if has_spans else "",
             ]
             process = subprocess.Popen(
                 command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -46,3 +46,18 @@ def test_two_things_are_run_in_turns_and_the_order_swaps() -> None:
 
 def test_the_packagers_benchmarks_are_an_area() -> None:
     assert "packager" in harness.areas()
+
+
+def test_blocks_of_single_calls_take_turns_and_begin_with_one_untimed() -> None:
+    ran: list[str] = []
+    first, second = harness.block_medians(
+        lambda: ran.append("a"), lambda: ran.append("b"), blocks=3, requests=2, pause_s=1e-6
+    )
+    assert "".join(ran) == "aaabbb" + "bbbaaa" + "aaabbb"
+    assert len(first) == len(second) == 3
+    assert all(0 <= value < 1 for value in (*first, *second))
+
+
+def test_neighbouring_blocks_are_compared_with_each_other() -> None:
+    assert harness.median_difference([3.0, 30.0, 12.0], [1.0, 10.0, 2.0]) == 10.0
+    assert harness.median_ratio([3.0, 30.0, 12.0], [1.0, 10.0, 2.0]) == 3.0

@@ -22,7 +22,7 @@ from edge_agent import connect
 from edge_agent.inference.client import Model
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.runtime import find_runtime
-from tests.benchmarks.harness import Goal, Row, at_most, versions_of
+from tests.benchmarks.harness import Goal, Row, at_most, block_medians, median_difference, versions_of
 from tests.support.inference_slots import (
     ROOT,
     START_S,
@@ -94,11 +94,9 @@ def _bare() -> Callable[[], object]:
     return infer
 
 
-def _times_s(infer: Callable[[], object], count: int, pause_s: float = 0.0) -> list[float]:
+def _times_s(infer: Callable[[], object], count: int) -> list[float]:
     times: list[float] = []
     for _ in range(count):
-        if pause_s:
-            time.sleep(pause_s)
         began = time.perf_counter()
         infer()
         times.append(time.perf_counter() - began)
@@ -129,20 +127,14 @@ def _latency_row(
     pause_s: float,
     goal_us: float | None,
 ) -> Row:
-    asked: list[float] = []
-    ran: list[float] = []
-    _times_s(ask, requests)
-    for _ in range(blocks):
-        asked += _times_s(ask, requests, pause_s)
-        ran += _times_s(bare, requests, pause_s)
-    bare_us = statistics.median(ran) * 1e6
+    asked, ran = block_medians(ask, bare, blocks=blocks, requests=requests, pause_s=pause_s)
     return Row(
         name=name,
-        value=statistics.median(asked) * 1e6 - bare_us,
+        value=median_difference(asked, ran) * 1e6,
         unit="us",
-        samples=len(asked),
+        samples=blocks * requests,
         goal=None if goal_us is None else at_most(goal_us),
-        baseline=bare_us,
+        baseline=statistics.median(ran) * 1e6,
         versions=_versions(),
     )
 

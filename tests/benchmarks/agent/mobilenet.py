@@ -1,6 +1,7 @@
 """MobileNetV2 224 int8 through the SDK against a script that holds the same model: time of a request, and of a start.
 
-Both sides in alternating blocks of 50, one thread each; ``tests/support/mobilenet.py`` says what the model is.
+Both sides in alternating blocks of 50, one thread each; a figure is the median over the ratios of neighbouring blocks'
+medians. ``tests/support/mobilenet.py`` says what the model is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from contract.tensor import DType, Layout, TensorSpec
 from edge_agent import connect
 from edge_agent.inference.pool import Pool, WorkerHandle
 from edge_agent.inference.runtime import find_runtime
-from tests.benchmarks.harness import Row, at_most, versions_of
+from tests.benchmarks.harness import Row, at_most, block_medians, median_ratio, versions_of
 from tests.support.inference_slots import (
     ROOT,
     START_S,
@@ -121,20 +122,12 @@ def _latency(
 ) -> Row:
     serve(pool, slot=slot)
     with connect(run_dir).model("digits", deadline_s=START_S) as model:
-        times: tuple[list[float], list[float]] = ([], [])
-        for block in range(2 * BLOCKS):
-            ask = (lambda: model.infer(tensor), bare)[block % 2]
-            ask()
-            for _ in range(BLOCK_REQUESTS):
-                began = time.perf_counter()
-                ask()
-                times[block % 2].append(time.perf_counter() - began)
-    asked, ran = statistics.median(times[0]), statistics.median(times[1])
+        asked, ran = block_medians(lambda: model.infer(tensor), bare, blocks=BLOCKS, requests=BLOCK_REQUESTS)
     return Row(
         name=f"MobileNetV2 int8 through the SDK over bare, p50, {tensor.dtype} tensor",
-        value=asked / ran,
+        value=median_ratio(asked, ran),
         unit="ratio",
-        samples=len(times[0]),
+        samples=BLOCKS * BLOCK_REQUESTS,
         goal=None if most is None else at_most(most),
         versions=versions_of("ai-edge-litert", "numpy"),
     )

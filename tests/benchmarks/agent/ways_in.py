@@ -1,7 +1,8 @@
 """What asking through HTTP, and through the asyncio SDK, costs over a bare interpreter and over the synchronous SDK.
 
-All sides run in alternating blocks of 50 in the same run: interleaving single requests would measure the caches. The
-model of 224 x 224 x 3 is an average pool, since a model's own work is the same on either side; it is asked with
+All sides run in alternating blocks of 50 in the same run: interleaving single requests would measure the caches. What
+is told is the median over the differences of neighbouring blocks' medians: the machine's pace changes by the minute.
+The model of 224 x 224 x 3 is an average pool, since a model's own work is the same on either side; it is asked with
 float32 (602,112 bytes) and with int8 (150,528 bytes). A model that works for milliseconds between two requests leaves
 the caches cold, which a pool does not show: that is what MobileNetV2 stands for (``tests/support/mobilenet.py``).
 """
@@ -26,7 +27,7 @@ from edge_agent import connect, connect_async
 from edge_agent.inference.pool import Pool, WorkerSpec
 from edge_agent.inference.runtime import find_runtime
 from tests.benchmarks.agent.mobilenet import mobilenet_slot
-from tests.benchmarks.harness import Row, at_most, versions_of
+from tests.benchmarks.harness import Row, at_most, block_medians, median_difference, versions_of
 from tests.support.gateway import RunningGateway, a_gateway
 from tests.support.inference_models import an_average_pool
 from tests.support.inference_slots import (
@@ -137,31 +138,18 @@ def _mobilenet_row(pool: Pool, folder: Path, gateway: RunningGateway) -> Row:
 
 
 def _http_row(what: str, ask: Ask, bare: Ask) -> Row:
-    asked, ran = _blocks(ask, bare)
-    bare_ms = statistics.median(ran) * 1e3
+    for _ in range(BLOCK_REQUESTS):
+        ask()
+    asked, ran = block_medians(ask, bare, blocks=BLOCKS, requests=BLOCK_REQUESTS)
     return Row(
         name=f"HTTP binary over a bare script, {what}, p50",
-        value=statistics.median(asked) * 1e3 - bare_ms,
+        value=median_difference(asked, ran) * 1e3,
         unit="ms",
-        samples=len(asked),
+        samples=BLOCKS * BLOCK_REQUESTS,
         goal=at_most(1.0),
-        baseline=bare_ms,
+        baseline=statistics.median(ran) * 1e3,
         versions=versions_of("ai-edge-litert", "numpy", "h11"),
     )
-
-
-def _blocks(first: Ask, second: Ask) -> tuple[list[float], list[float]]:
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(BLOCK_REQUESTS):
-        first()
-        second()
-    for _ in range(BLOCKS):
-        for place, ask in enumerate((first, second)):
-            for _ in range(BLOCK_REQUESTS):
-                began = time.perf_counter()
-                ask()
-                times[place].append(time.perf_counter() - began)
-    return times
 
 
 def _memory_row(gateway: RunningGateway) -> Row:
