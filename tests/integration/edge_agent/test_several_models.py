@@ -68,8 +68,8 @@ def test_two_models_have_their_own_slots_workers_and_telemetry_and_one_is_switch
     first, second, *_ = askers
     assert set(first.versions) == {GOOD}
     assert set(second.versions) == {GOOD, BETTER}
+    wait_until(lambda: sorted(combined.workers().values()) == [GOOD, BETTER], "the end of the worker before")
     after = combined.workers()
-    assert sorted(after.values()) == [GOOD, BETTER]
     assert len(set(before) & set(after)) == 1
     models = combined.state_dir / "models"
     assert (models / "digits" / "slots.json").is_file()
