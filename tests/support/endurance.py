@@ -32,6 +32,8 @@ _REST_S = 60.0
 _WARM_UP = 50
 """Switches before anything is counted: the first ones import, allocate and cache, and the heap finds its size."""
 _LOOK_EVERY = 10
+_QUIET_S = 0.25
+"""A worker's process is gone before its supervisor has closed what it held of it."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,21 @@ def look(pid: int) -> Left:
     return Left(memory_of(pid).written, files, segments, len(children(pid)))
 
 
+def settled(pid: int) -> Left:
+    """What a process holds once nothing of it has changed for a moment but memory."""
+    ends = time.monotonic() + START_S
+    pause = threading.Event()
+    held, since = look(pid), time.monotonic()
+    while time.monotonic() - since < _QUIET_S:
+        assert time.monotonic() < ends, f"process {pid} does not come to rest: {held}"
+        pause.wait(0.005)
+        now = look(pid)
+        if (now.files, now.segments, now.children) != (held.files, held.segments, held.children):
+            since = time.monotonic()
+        held = now
+    return held
+
+
 def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.25) -> Switched:
     """Switch versions while two applications ask; digits must be served.
 
@@ -125,7 +142,7 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
     for number in range(_WARM_UP):
         _switch(pool, number)
     pool.take_windows()
-    first = look(os.getpid())
+    first = settled(os.getpid())
     held: list[int] = []
     spans: list[tuple[float, float]] = []
     pause = threading.Event()
@@ -148,7 +165,7 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
         in_switches=min(len(during) for during, _ in parted),
         slope_kib=_slope(held) / _LOOK_EVERY,
         first=first,
-        last=look(os.getpid()),
+        last=settled(os.getpid()),
     )
 
 
@@ -208,7 +225,7 @@ def kill_often(
                     os.kill(pid, signal.SIGKILL)
                     killed += 1
 
-    first = look(main)
+    first = settled(main)
     with hammers(run_dir, [_PAUSES_S[place % 2] for place in range(max(2, len(models)))], models) as results:
         kill()
         answers = results()
@@ -223,7 +240,7 @@ def kill_often(
         longest_s=max(each["longest_s"] for each in answers),
         kills=killed,
         first=first,
-        last=look(main),
+        last=settled(main),
     )
 
 
