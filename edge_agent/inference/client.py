@@ -15,13 +15,14 @@ Example:
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
 
-from contract.errors import InputError
+from contract.errors import InputError, LitefleetError
 from contract.identifiers import parse_model
 from edge_agent.inference import protocol
 from edge_agent.inference.asking import (
@@ -99,6 +100,7 @@ class Model:
         self._deadline_s = deadline_s
         self._lock = threading.Lock()
         self._connection: Connection | None = None
+        self._next: Connection | None = None
 
     def __enter__(self) -> Model:
         return self
@@ -172,15 +174,13 @@ class Model:
     def _ask(self, what: What, ends: float) -> Inference:
         connection = self._connection or self._connect(ends)
         connection, feed = self._prepare(connection, what, ends)
-        room_bytes = connection.dialogue.room_bytes
-        if room_bytes < feed.image_bytes:
-            if room_bytes >= 0:
-                self._disconnect()
-                connection = self._connect(ends)
-            connection.attach(feed.image_bytes)
+        if 0 <= connection.dialogue.room_bytes < feed.image_bytes:
+            self._disconnect()
+            connection = self._connect(ends)
         answer = connection.ask(feed, ends - time.monotonic())
         if answer.is_draining:
             self._disconnect()
+            self._approach()
         return inference_of(answer, connection.dialogue)
 
     def _prepare(self, connection: Connection, what: What, ends: float) -> tuple[Connection, Feed]:
@@ -199,7 +199,7 @@ class Model:
         for pause_s in pauses_s():
             left_s = ends - time.monotonic()
             try:
-                self._connection = Connection(self._path, max(left_s, least_s))
+                self._connection = self._greeted(max(left_s, least_s))
             except WorkerGoneError as error:
                 check_rest(self._path, left_s)
                 if left_s <= 0:
@@ -209,7 +209,27 @@ class Model:
             time.sleep(min(pause_s, max(0.0, left_s)))
         raise AssertionError("pauses never end")
 
+    def _greeted(self, timeout_s: float) -> Connection:
+        """A connection to the active worker, on which it has greeted."""
+        connection, self._next = self._next, None
+        if connection is None or connection.worker != worker_of(self._path):
+            if connection is not None:
+                connection.close()
+            connection = Connection(self._path, timeout_s)
+        try:
+            connection.greet(timeout_s)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _approach(self) -> None:
+        """Connect to the worker that came after one that drains: it greets while the application does other things."""
+        with contextlib.suppress(LitefleetError):  # the next request finds out what is wrong
+            self._next = Connection(self._path, 0.0)
+
     def _disconnect(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for connection in (self._connection, self._next):
+            if connection is not None:
+                connection.close()
+        self._connection = self._next = None

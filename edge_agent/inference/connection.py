@@ -7,6 +7,7 @@ means that asking again is right, or as an error that says why it is not. Owned 
 from __future__ import annotations
 
 import array
+import contextlib
 import math
 import os
 import select
@@ -34,19 +35,25 @@ _SELECT_END = 1024
 
 
 class Connection:
-    """Connected and greeted.
+    """Connected; ``greet`` comes first, then as many ``ask`` as there are requests.
 
     Attributes:
-        dialogue: What is said on it.
+        dialogue: What is said on it, once the worker has greeted.
         worker: Which worker the model's name led to.
     """
+
+    dialogue: Dialogue
 
     def __init__(self, path: Path, timeout_s: float) -> None:
         """Connect.
 
+        Args:
+            path: The model's socket in the run folder.
+            timeout_s: How long to wait for a worker that many connect to; 0 for not at all.
+
         Raises:
-            WorkerGoneError: Nobody listens there, or the worker takes no more clients.
-            DeadlineError: No greeting in time.
+            WorkerGoneError: Nobody listens there.
+            DeadlineError: Too many connect to the worker.
             AccessError: This user may not connect.
             ConfigError: The path is too long for a socket.
         """
@@ -56,39 +63,45 @@ class Connection:
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
         self.worker = worker_of(path)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         try:
-            self._set_timeout(timeout_s)
-            self._reach(path)
-            self.dialogue = Dialogue(self._receive())
+            if timeout_s:
+                self._set_timeout(timeout_s)
+                self._reach(path)
+            else:
+                self._socket.setblocking(False)
+                self._reach(path)
+                self._socket.setblocking(True)
         except BaseException:
             self._socket.close()
             raise
-        self._patience = Patience(len(os.sched_getaffinity(0)), self.dialogue.welcome.threads)
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
 
-    def attach(self, image_bytes: int) -> None:
-        """Share memory for the tensors and an image of so many bytes; once per connection.
+    def greet(self, timeout_s: float) -> None:
+        """Take the worker's greeting.
+
+        Raises:
+            WorkerGoneError: It takes no more clients, or is gone.
+            DeadlineError: No greeting in time.
+        """
+        self._set_timeout(timeout_s)
+        self.dialogue = Dialogue(self._receive())
+        self._patience = Patience(len(os.sched_getaffinity(0)), self.dialogue.welcome.threads)
+
+    def ask(self, feed: Feed, timeout_s: float) -> protocol.Result | protocol.Failure:
+        """Send a request and wait for its answer; with the first one goes the memory for all of them.
+
+        Args:
+            feed: The request; it fits into the memory, where that is shared already.
+            timeout_s: How long to wait.
 
         Raises:
             WorkerGoneError: The worker is gone.
             DeadlineError: No answer in time.
             AgentUnavailableError: The worker refuses the memory, or there is none.
         """
-        frame, descriptor = self.dialogue.offer(image_bytes)
-        try:
-            self._send(frame, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-        finally:
-            os.close(descriptor)
-        self.dialogue.conclude_offer(self._receive())
-
-    def ask(self, feed: Feed, timeout_s: float) -> protocol.Result | protocol.Failure:
-        """Send a request and wait for its answer.
-
-        Raises:
-            WorkerGoneError: The worker is gone.
-            DeadlineError: No answer in time.
-        """
+        if self.dialogue.room_bytes < 0:
+            return self._ask_first(feed, timeout_s)
         if not self._timeout_s - _TIMEOUT_STEP_S < timeout_s <= self._timeout_s:
             self._set_timeout(timeout_s)
         asleep_s = self._expectation.asleep_s()
@@ -101,6 +114,28 @@ class Connection:
         answer = self._receive()
         self._expectation.note(time.perf_counter() - began)
         return self.dialogue.understand(answer)
+
+    def _ask_first(self, feed: Feed, timeout_s: float) -> protocol.Result | protocol.Failure:
+        """Share memory and ask at once: after a switch this is the request that takes longest."""
+        ends = time.monotonic() + timeout_s
+        self._set_timeout(timeout_s)
+        frame, descriptor = self.dialogue.offer(feed.image_bytes)
+        try:
+            self._send(frame, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
+        finally:
+            os.close(descriptor)
+        request = self.dialogue.request(feed)
+        with contextlib.suppress(WorkerGoneError):  # a worker that refuses the memory says so and leaves
+            self._send(request)
+        try:
+            answer = self._receive()
+        except (
+            WorkerGoneError
+        ):  # where it left the request unread, the system tells that before its last word
+            answer = self._receive()
+        self.dialogue.conclude_offer(answer)
+        self._set_timeout(ends - time.monotonic())
+        return self.dialogue.understand(self._receive())
 
     def close(self) -> None:
         """Let the worker go; the memory is unmapped when the last view of it is gone."""

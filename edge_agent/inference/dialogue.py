@@ -96,6 +96,9 @@ class Dialogue:
             self._area, descriptor = create_area(max(1, self.welcome.tensor_bytes + self._offered_bytes))
         except OSError as error:
             raise AgentUnavailableError(f"no memory to share with the worker: {error}") from error
+        self._inputs = [self._area.tensor(place) for place in self.welcome.inputs]
+        self._outputs = {place.name: self._area.tensor(place) for place in self.welcome.outputs}
+        self._is_brief = sum(place.size_bytes() for place in self.welcome.outputs) <= _BRIEF_BYTES
         return protocol.encode_attach(), descriptor
 
     def conclude_offer(self, frame: bytes | memoryview) -> None:
@@ -108,13 +111,10 @@ class Dialogue:
         refusal = protocol.parse_attached(frame)
         if refusal is not None:
             raise AgentUnavailableError(f"the worker refuses the shared memory: {refusal.message}")
-        self._inputs = [self._area.tensor(place) for place in self.welcome.inputs]
-        self._is_brief = sum(place.size_bytes() for place in self.welcome.outputs) <= _BRIEF_BYTES
-        self._outputs = {place.name: self._area.tensor(place) for place in self.welcome.outputs}
         self.room_bytes = self._offered_bytes
 
     def request(self, feed: Feed) -> bytes:
-        """Put a request's tensors into the shared memory.
+        """Put a request's tensors into the memory that was offered.
 
         Returns:
             The frame to send.

@@ -9,6 +9,7 @@ import bisect
 import contextlib
 import os
 import random
+import select
 import signal
 import statistics
 import threading
@@ -20,7 +21,7 @@ from pathlib import Path
 from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent import connect
 from edge_agent.inference.pool import Crash, Pool
-from tests.support.inference_slots import START_S, children, hammers, images_of, is_running, spec_of
+from tests.support.inference_slots import START_S, children, hammers, images_of, spec_of
 from tests.support.process_memory import memory_of
 
 VERSIONS = ("1.1.0", "1.0.0")
@@ -259,12 +260,12 @@ def _switch(pool: Pool, number: int) -> None:
     """Switch, and wait for the end of the worker before."""
     before = pool.active("digits")
     assert before is not None
-    pool.activate(pool.start_candidate(spec_of(VERSIONS[number % 2]), START_S))
-    ends = time.monotonic() + START_S
-    pause = threading.Event()
-    while is_running(before.pid):
-        assert time.monotonic() < ends, "the worker before does not end"
-        pause.wait(0.001)
+    end = os.pidfd_open(before.pid)
+    try:
+        pool.activate(pool.start_candidate(spec_of(VERSIONS[number % 2]), START_S))
+        assert select.select([end], [], [], START_S)[0], "the worker before does not end"
+    finally:
+        os.close(end)
 
 
 def _slope(values: Sequence[int]) -> float:

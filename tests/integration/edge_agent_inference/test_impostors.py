@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,8 +21,11 @@ from edge_agent.inference.protocol import Failure, Welcome
 
 
 @contextlib.contextmanager
-def an_impostor(run_dir: Path, *answers: bytes, waits: bool = True) -> Iterator[None]:
-    """Stands where a worker should, and says these frames to every client, by default one per frame it gets."""
+def an_impostor(run_dir: Path, *answers: bytes, waits: bool = True, rude: bool = False) -> Iterator[None]:
+    """Stands where a worker should, and says these frames to every client, by default one per frame it gets.
+
+    A rude one leaves after the last of them without having read what came meanwhile.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(run_dir / "digits.sock"))
     listener.listen()
@@ -31,10 +35,13 @@ def an_impostor(run_dir: Path, *answers: bytes, waits: bool = True) -> Iterator[
             while True:
                 connection, _ = listener.accept()
                 with connection, contextlib.suppress(OSError):
-                    for answer in answers:
+                    for answer in answers[: -1 if rude else None]:
                         connection.send(answer)
                         if waits:
                             connection.recv(64)
+                    if rude:
+                        select.select([connection], [], [], 0.5)  # the SDK with asyncio sends nothing more
+                        connection.send(answers[-1])
 
     thread = threading.Thread(target=talk)
     thread.start()
@@ -94,6 +101,15 @@ def test_a_worker_that_refuses_the_memory_is_told(run_dir: Path, ask: Ask) -> No
     no = protocol.encode_failure(Failure(code="input", message="not that"))
     with (
         an_impostor(run_dir, a_greeting(), no),
+        pytest.raises(AgentUnavailableError, match="not that"),
+    ):
+        ask(run_dir)
+
+
+def test_a_refusal_is_told_also_when_the_worker_left_with_the_request_unread(run_dir: Path, ask: Ask) -> None:
+    no = protocol.encode_failure(Failure(code="input", message="not that"))
+    with (
+        an_impostor(run_dir, a_greeting(), no, rude=True),
         pytest.raises(AgentUnavailableError, match="not that"),
     ):
         ask(run_dir)

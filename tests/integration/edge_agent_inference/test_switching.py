@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_switches_under_load_fail_no_request_and_leave_nothing_behind(run_dir: P
         serve(pool)
         switch_back_and_forth(pool, 2)
         wait_until(lambda: len(children() - before) == 1, "end of the first workers")
+        wait_until(lambda: len(list((run_dir / "w").iterdir())) == 1, "removal of their sockets")
         gc.collect()
         descriptors_before, resident_before = descriptors(), resident_bytes()
 
@@ -97,6 +99,51 @@ def test_a_busy_application_is_told_to_go_elsewhere_while_the_old_worker_drains(
 
             wait_until(lambda: model.infer(images_of(2)[0]).version == "1.1.0", "the switch")
             wait_until(lambda: not is_running(old.pid), "end of the old worker, long before its time is over")
+
+
+def sockets_of(pid: int) -> int:
+    links = [os.fspath(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(name.startswith("socket:") for name in links)
+
+
+def test_an_application_is_connected_to_the_next_worker_before_it_asks_again(run_dir: Path) -> None:
+    with a_pool(run_dir, PoolLimits(drain_s=60.0)) as (pool, _):
+        old = serve(pool)
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            new = serve(pool, "1.1.0")
+            unasked = sockets_of(new.pid)
+
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            wait_until(lambda: sockets_of(new.pid) == unasked + 1, "its client")
+            wait_until(lambda: not is_running(old.pid), "end of the old worker, long before its time is over")
+            assert model.infer(images_of(2)[0]).version == "1.1.0"
+            assert sockets_of(new.pid) == unasked + 1
+
+
+def test_an_application_that_was_connected_to_the_next_worker_finds_the_one_after_it(run_dir: Path) -> None:
+    with a_pool(run_dir, PoolLimits(drain_s=0.5)) as (pool, _):
+        serve(pool)
+        with connect(run_dir).model("digits") as model:
+            model.infer(images_of(2)[0])
+            second = serve(pool, "1.1.0")
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            serve(pool, "1.0.0")
+            wait_until(lambda: not is_running(second.pid), "end of the worker that was never asked")
+
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+
+
+def test_an_application_that_was_connected_to_the_next_worker_outlives_its_death(run_dir: Path) -> None:
+    with a_pool(run_dir, PoolLimits(drain_s=60.0)) as (pool, _):
+        serve(pool)
+        with connect(run_dir).model("digits") as model:
+            model.infer(images_of(2)[0])
+            new = serve(pool, "1.1.0")
+            assert model.infer(images_of(2)[0]).version == "1.0.0"
+            os.kill(new.pid, signal.SIGKILL)
+
+            assert model.infer(images_of(2)[0]).version == "1.1.0"
 
 
 def test_the_first_activation_and_a_second_one_of_the_same_worker(run_dir: Path) -> None:

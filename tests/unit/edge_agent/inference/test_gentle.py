@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -50,3 +52,31 @@ def test_work_that_gets_next_to_nothing_of_the_processor_is_not_waited_for() -> 
     may_end.set()
 
     assert time.monotonic() - began < 30
+
+
+_ON_ONE_CORE = """
+import os, sys, time
+from edge_agent.inference.gentle import step_back
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+wakes, wake = os.pipe()
+told, tell = os.pipe()
+if not os.fork():
+    os.write(tell, b"!")
+    os.read(wakes, 1)
+    os.write(tell, repr(time.perf_counter()).encode())
+    os._exit(0)
+os.read(told, 1)
+os.write(wake, b"x")
+step_back()
+after = time.perf_counter()
+print(float(os.read(told, 64)) < after)
+"""
+
+
+def test_who_waits_for_the_processor_has_it_before_stepping_back_is_over() -> None:
+    for _ in range(5):
+        done = subprocess.run(
+            [sys.executable, "-c", _ON_ONE_CORE], capture_output=True, text=True, timeout=60, check=True
+        )
+
+        assert done.stdout == "True\n"
