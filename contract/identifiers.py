@@ -9,7 +9,6 @@ PURE. Rules:
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from typing import TYPE_CHECKING, NewType
@@ -152,6 +151,8 @@ def nearest(unknown: str, known: Iterable[str]) -> str:
         unknown: What the user wrote.
         known: The words that would have been accepted.
     """
+    import difflib  # 2 ms of every worker's start otherwise, for a text that is hardly ever written
+
     words = sorted(known)
     close = difflib.get_close_matches(unknown, words, n=3, cutoff=0.5)
     if close:

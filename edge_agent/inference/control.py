@@ -7,11 +7,13 @@ PURE. Rules:
 2. A worker says first ``Ready`` or ``Failed``. ``TakeWindow`` is answered by ``Window``, ``SelfTest`` by
    ``SelfTested`` or ``Failed``, ``Measure`` by ``Measured`` or ``Failed``; ``Drain`` by a last ``Window`` just before
    the worker ends.
-3. This module imports no numpy: the main process imports it.
+3. The fork server tells of a worker by one ``BIRTH`` and one ``END``.
+4. This module imports no numpy: the main process imports it.
 """
 
 from __future__ import annotations
 
+import struct
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +27,10 @@ from edge_agent.inference.threads import Tuning
 RECORD_MAX_BYTES = 1 << 16
 MAX_FAULTS = 20
 _FAULT_MAX_CHARS = 300
+BIRTH = struct.Struct("<I")
+"""First record of the fork server about a worker: its process id; its pidfd travels beside it."""
+END = struct.Struct("<i")
+"""Last record about it: exit code, or a signal's number below 0, as ``subprocess`` has it."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):

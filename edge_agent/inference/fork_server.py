@@ -15,7 +15,6 @@ import select
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
@@ -26,7 +25,6 @@ from edge_agent.inference.worker import begin_again, end, import_msgspec
 import_msgspec()
 
 from edge_agent.inference import control  # noqa: E402 - msgspec is there now, without what it can do without
-from edge_agent.inference.lives import BIRTH, END  # noqa: E402
 from edge_agent.inference.serving import import_runtime_of, serve  # noqa: E402
 
 LAUNCH = ("-c", f"import {__name__} as server; server.run()", __name__)
@@ -46,13 +44,13 @@ class _Child:
     def announce(self) -> None:
         """Tell of its birth."""
         with contextlib.suppress(OSError):
-            socket.send_fds(self._news, [BIRTH.pack(self.pid)], [self.pidfd])
+            socket.send_fds(self._news, [control.BIRTH.pack(self.pid)], [self.pidfd])
 
     def bury(self) -> None:
         """It has ended: tell how."""
         _, status = os.waitpid(self.pid, 0)
         with contextlib.suppress(OSError):
-            self._news.send(END.pack(os.waitstatus_to_exitcode(status)))
+            self._news.send(control.END.pack(os.waitstatus_to_exitcode(status)))
         self.close()
 
     def close(self) -> None:
@@ -142,7 +140,7 @@ class ForkServer:
         except NotYetError:
             begin_again(str(channel), start)
         except BaseException:  # noqa: BLE001 - the process ends here, and this is the end of its output
-            traceback.print_exc()
+            sys.excepthook(*sys.exc_info())
         finally:
             end(code)
 

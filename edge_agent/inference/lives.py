@@ -11,7 +11,6 @@ import os
 import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -19,13 +18,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from edge_agent.inference import control
+
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
 """Workers do no linear algebra in numpy; without this its BLAS reserves memory for every core at import. One heap for
 all threads, because the one that imports gently ends soon."""
-BIRTH = struct.Struct("<I")
-"""First record about a forked process: its process id; its pidfd travels beside it."""
-END = struct.Struct("<i")
-"""Last record about it: exit code, or a signal's number below 0, as ``subprocess`` has it."""
 _BIRTH_S = 1.0
 
 
@@ -167,9 +164,9 @@ class Forked:
             raise TimeoutError
         _await(self._news.fileno(), ends)
         with contextlib.suppress(OSError):
-            record = self._news.recv(END.size)
-            if len(record) == END.size:
-                return int(END.unpack(record)[0])
+            record = self._news.recv(control.END.size)
+            if len(record) == control.END.size:
+                return int(control.END.unpack(record)[0])
         if self._pidfd >= 0:
             _await(self._pidfd, ends)  # the fork server has ended before it
         return None
@@ -196,13 +193,13 @@ class Forked:
                 return bool(self._pid)
             try:
                 _await(self._news.fileno(), time.monotonic() + timeout_s)
-                record, descriptors, _, _ = socket.recv_fds(self._news, BIRTH.size, 1)
+                record, descriptors, _, _ = socket.recv_fds(self._news, control.BIRTH.size, 1)
             except TimeoutError:
                 return False
             except OSError:
                 record, descriptors = b"", []
-            if len(record) == BIRTH.size:
-                (self._pid,) = BIRTH.unpack(record)
+            if len(record) == control.BIRTH.size:
+                (self._pid,) = control.BIRTH.unpack(record)
                 self._pidfd = descriptors[0] if descriptors else -1  # none where there was none to spare
             else:
                 self._is_lost = True
