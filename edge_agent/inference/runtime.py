@@ -173,9 +173,9 @@ class Graph:
         )
 
     def _load(self, module: Any, path: Path, attempt: Attempt, threads: int) -> list[Op]:
-        """Take one way; the nodes as they were before XNNPACK could take any."""
+        """Take one way; with a delegate in a library, the nodes as they were before XNNPACK could take any."""
         self._interpreter = open_interpreter(module, path, attempt, threads)
-        early = ops_in(self._interpreter)
+        early = ops_in(self._interpreter) if attempt.delegate is not None else []
         self._interpreter.allocate_tensors()
         self.signature, into, out_of = _signature(self._interpreter)
         self.inputs = _borders(self._interpreter.get_input_details(), into)
