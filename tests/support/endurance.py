@@ -5,13 +5,18 @@ The same code runs a short version in the tests and a long one in the benchmarks
 
 from __future__ import annotations
 
+import array
 import bisect
 import contextlib
+import gc
+import itertools
+import math
 import os
 import random
 import select
 import signal
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -33,6 +38,8 @@ _REST_S = 60.0
 _WARM_UP = 50
 """Switches before anything is counted: the first ones import, allocate and cache, and the heap finds its size."""
 _LOOK_EVERY = 10
+_BLOCK = 50
+"""Switches: in fewer of them the slower application has not the hundred requests that a p99 needs."""
 _QUIET_S = 0.25
 """A worker's process is gone before its supervisor has closed what it held of it."""
 
@@ -61,8 +68,12 @@ class Switched:
         wrong: Answers with a wrong label.
         p99_ratio: p99 of the requests that were under way during a switch over p99 of those in the rests between; the
             larger one of the two applications' on either side.
+        p99_ratio_of_blocks: The same for every 50 switches, and the median of these: a machine's bad minute does not
+            count.
         in_switches: How many requests of the application that asks less often were under way during a switch.
         slope_kib: Growth of memory by each switch, by least squares.
+        step_kib: The most by which memory grew at once, in ten switches.
+        blocks: By how many blocks of memory the interpreter holds more, by each switch (``sys.getallocatedblocks``).
         first: Held after the warm-up.
         last: Held at the end.
     """
@@ -71,8 +82,11 @@ class Switched:
     failures: list[str]
     wrong: int
     p99_ratio: float
+    p99_ratio_of_blocks: float
     in_switches: int
     slope_kib: float
+    step_kib: int
+    blocks: float
     first: Left
     last: Left
 
@@ -144,27 +158,35 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
         _switch(pool, number)
     pool.take_windows()
     first = settled(os.getpid())
-    held: list[int] = []
-    spans: list[tuple[float, float]] = []
+    held = array.array("q", bytes(8 * (switches // _LOOK_EVERY)))  # nothing that grows while it is measured
+    began_at = array.array("d", bytes(8 * switches))
+    ended_at = array.array("d", bytes(8 * switches))
     pause = threading.Event()
     with hammers(run_dir, _PAUSES_S, has_spans=True) as results:
+        blocks = _blocks()
         for number in range(switches):
-            began = time.perf_counter()
+            began_at[number] = time.perf_counter()
             _switch(pool, _WARM_UP + number)
-            spans.append((began, time.perf_counter()))
+            ended_at[number] = time.perf_counter()
             pause.wait(rest_s)
             if number % _LOOK_EVERY == _LOOK_EVERY - 1:
                 pool.take_windows()
-                held.append(look(os.getpid()).memory_kib)
+                held[number // _LOOK_EVERY] = look(os.getpid()).memory_kib
+        blocks = _blocks() - blocks
         answers = results()
-    parted = [_part(each["spans"], spans) for each in answers]
+    spans = list(zip(began_at, ended_at, strict=True))
+    requests = [each["spans"] for each in answers]
+    during = [_part(each, spans)[0] for each in requests]
     return Switched(
         asked=sum(each["requests"] for each in answers),
         failures=[text for each in answers for _, text in each["failures"]],
         wrong=sum(each["wrong"] for each in answers),
-        p99_ratio=max(_p99(during) for during, _ in parted) / max(_p99(between) for _, between in parted),
-        in_switches=min(len(during) for during, _ in parted),
+        p99_ratio=_p99_ratio(requests, spans),
+        p99_ratio_of_blocks=_p99_ratio_of_blocks(requests, spans),
+        in_switches=min(len(each) for each in during),
         slope_kib=_slope(held) / _LOOK_EVERY,
+        step_kib=max((after - before for before, after in itertools.pairwise(held)), default=0),
+        blocks=blocks / switches,
         first=first,
         last=settled(os.getpid()),
     )
@@ -187,6 +209,31 @@ def _part(
         is_during = place < len(switches) and switches[place][0] < began + took
         (during if is_during else between).append(took)
     return during, between
+
+
+def _blocks() -> int:
+    gc.collect()
+    return sys.getallocatedblocks()
+
+
+def _p99_ratio(
+    requests: Sequence[Sequence[tuple[float, float]]], switches: Sequence[tuple[float, float]]
+) -> float:
+    """See ``Switched.p99_ratio``; the requests of each application, and the switches."""
+    parted = [_part(each, switches) for each in requests]
+    return max(_p99(during) for during, _ in parted) / max(_p99(between) for _, between in parted)
+
+
+def _p99_ratio_of_blocks(
+    requests: Sequence[Sequence[tuple[float, float]]], switches: Sequence[tuple[float, float]]
+) -> float:
+    ratios: list[float] = []
+    for first in range(0, max(1, len(switches) - _BLOCK + 1), _BLOCK):
+        block = switches[first : first + _BLOCK]
+        ends = switches[first + _BLOCK][0] if first + _BLOCK < len(switches) else math.inf
+        inside = [[each for each in asked if block[0][0] <= each[0] < ends] for asked in requests]
+        ratios.append(_p99_ratio(inside, block))
+    return statistics.median(ratios)
 
 
 def _p99(values: Sequence[float]) -> float:

@@ -125,8 +125,17 @@ def _switch_rows(done: Switched) -> list[Row]:
             "p99 of requests during a switch over p99 between", done.p99_ratio, "ratio", done.in_switches, 2.0
         ),
         _row(
+            "the same, median of blocks of 50 switches",
+            done.p99_ratio_of_blocks,
+            "ratio",
+            done.in_switches,
+            2.0,
+        ),
+        _row(
             "growth of memory by a switch (slope of private memory)", done.slope_kib, "KiB", SWITCHES, growth
         ),
+        _row("the most that it grew at once", done.step_kib, "KiB", SWITCHES, None),
+        _row("blocks that the interpreter holds more by a switch", done.blocks, "blocks", SWITCHES, 0.5),
         _row("open files more after all switches", done.last.files - done.first.files, "files", SWITCHES, 0),
         _row("shared memory more", done.last.segments - done.first.segments, "segments", SWITCHES, 0),
         _row("children more", done.last.children - done.first.children, "processes", SWITCHES, 0),
