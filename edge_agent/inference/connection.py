@@ -129,9 +129,8 @@ class Connection:
             self._send(request)
         try:
             answer = self._receive()
-        except (
-            WorkerGoneError
-        ):  # where it left the request unread, the system tells that before its last word
+        except WorkerGoneError:
+            # Where it left the request unread, the system tells that before its last word.
             answer = self._receive()
         self.dialogue.conclude_offer(answer)
         self._set_timeout(ends - time.monotonic())
