@@ -54,29 +54,40 @@ def test_work_that_gets_next_to_nothing_of_the_processor_is_not_waited_for() -> 
     assert time.monotonic() - began < 30
 
 
-_ON_ONE_CORE = """
-import os, sys, time
+TRIES = 15
+_ON_ONE_CORE = f"""
+import os, time
 from edge_agent.inference.gentle import step_back
-os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-wakes, wake = os.pipe()
-told, tell = os.pipe()
-if not os.fork():
-    os.write(tell, b"!")
-    os.read(wakes, 1)
-    os.write(tell, repr(time.perf_counter()).encode())
-    os._exit(0)
-os.read(told, 1)
-os.write(wake, b"x")
-step_back()
-after = time.perf_counter()
-print(float(os.read(told, 64)) < after)
+
+def is_ahead():
+    wakes, wake = os.pipe()
+    told, tell = os.pipe()
+    if not os.fork():
+        os.write(tell, b"!")
+        os.read(wakes, 1)
+        os.write(tell, repr(time.perf_counter()).encode())
+        os._exit(0)
+    os.read(told, 1)
+    os.write(wake, b"x")
+    step_back()
+    after = time.perf_counter()
+    return float(os.read(told, 64)) < after
+
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+ahead = 0
+for _ in range({TRIES}):
+    child = os.fork()
+    if not child:
+        os._exit(not is_ahead())
+    ahead += os.waitpid(child, 0)[1] == 0
+print(ahead)
 """
 
 
 def test_who_waits_for_the_processor_has_it_before_stepping_back_is_over() -> None:
-    for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-c", _ON_ONE_CORE], capture_output=True, text=True, timeout=60, check=True
-        )
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_ONE_CORE], capture_output=True, text=True, timeout=60, check=True
+    )
 
-        assert done.stdout == "True\n"
+    # 27 to 29 of 30 times on a core that others want too; without the yield 1 or 2.
+    assert int(done.stdout) > TRIES // 2
