@@ -257,7 +257,8 @@ def feed_arrays(
     arrays: dict[str, npt.NDArray[Any]] = {}
     for given in request.inputs:
         where = f"input {given.name!r}"
-        assert given.dtype is not None  # noqa: S101 - check_fit compared it with a tensor's
+        if given.dtype is None:
+            raise InputError(f"{where} is {BYTES}, which only one image file can be")
         if given.content is not None:
             arrays[given.name] = tensors.from_binary(given.content, given.dtype, given.shape, where)
         else:

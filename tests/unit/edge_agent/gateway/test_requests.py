@@ -253,6 +253,7 @@ _JSON = st.recursive(
     data=_JSON,
     parameters=_JSON,
 )
+@example(shape=[2], datatype="BYTES", data=None, parameters={})
 def test_any_json_in_any_place_is_read_or_refused(
     shape: object, datatype: str, data: object, parameters: object
 ) -> None:
