@@ -173,8 +173,10 @@ class Connection:
         if asleep_s:
             if self._socket.fileno() >= _SELECT_END:
                 return
+            lies_down = time.perf_counter()
             if not select.select((self._socket,), (), (), asleep_s)[0]:
                 rehearse(self.dialogue)
+                self._expectation.note_late(time.perf_counter() - lies_down - asleep_s)
         began = time.perf_counter()
         ends = began + self._expectation.awake_s()
         again = began + _COOLS_S if asleep_s else ends

@@ -75,3 +75,34 @@ def test_it_does_not_stay_awake_for_more_than_two_milliseconds() -> None:
 @pytest.mark.parametrize("took_s", [20e-3, 5.0])
 def test_an_answer_that_takes_long_is_slept_for(took_s: float) -> None:
     assert after(took_s) is None
+
+
+def woken_late(*late_s: float) -> float:
+    """How much earlier sleep ends than without knowing this."""
+    expectation = knowing(5e-3)
+    before = expectation.asleep_s()
+    for each in late_s:
+        expectation.note_late(each)
+    after_s = expectation.asleep_s()
+    assert before is not None
+    assert after_s is not None
+    return before - after_s
+
+
+def test_who_wakes_up_late_sleeps_shorter() -> None:
+    assert woken_late(*[300e-6] * 8) == pytest.approx(200e-6)
+    assert woken_late(*[300e-6] * 8, *[150e-6] * 8) == pytest.approx(50e-6)
+
+
+def test_a_few_times_late_are_no_habit() -> None:
+    assert woken_late(*[300e-6] * 7) == 0.0
+    assert woken_late(*[90e-6] * 6, 4e-3, 4e-3) == 0.0
+    assert woken_late(*[90e-6] * 5, 200e-6, 4e-3, 4e-3) == pytest.approx(100e-6)
+
+
+def test_whoever_wakes_up_very_late_does_not_give_up_sleep() -> None:
+    assert woken_late(*[10e-3] * 8) == pytest.approx(500e-6)
+
+
+def test_who_wakes_up_in_time_sleeps_as_before() -> None:
+    assert woken_late(*[0.0] * 8) == 0.0
