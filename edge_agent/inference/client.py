@@ -225,7 +225,8 @@ class Model:
 
     def _approach(self) -> None:
         """Connect to the worker that came after one that drains: it greets while the application does other things."""
-        with contextlib.suppress(LitefleetError):  # the next request finds out what is wrong
+        # The answer is there: whatever is wrong here, also no descriptor to spare, the next request finds out.
+        with contextlib.suppress(LitefleetError, OSError):
             self._next = Connection(self._path, 0.0)
 
     def _disconnect(self) -> None:

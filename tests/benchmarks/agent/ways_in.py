@@ -92,17 +92,22 @@ def _bare(slot: Path, tensor: npt.NDArray[Any]) -> Ask:
     return infer
 
 
-def _over_http(
-    gateway: RunningGateway, model: str, tensor: npt.NDArray[Any], datatype: str, name: str = "image"
-) -> Ask:
-    """A binary request on a connection that stays open, sent without copying, and its answer as an array."""
-    client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+def _request(tensor: npt.NDArray[Any], datatype: str, name: str) -> tuple[bytes, memoryview]:
+    """Its JSON, and the tensor's bytes that follow."""
     given = {"name": name, "shape": tensor.shape, "datatype": datatype}
     content = {
         "inputs": [given | {"parameters": {"binary_data_size": tensor.nbytes}}],
         "parameters": {"binary_data_output": True},
     }
-    header, body = json.dumps(content).encode(), tensor.data.cast("B")
+    return json.dumps(content).encode(), tensor.data.cast("B")
+
+
+def _over_http(
+    gateway: RunningGateway, model: str, tensor: npt.NDArray[Any], datatype: str, name: str = "image"
+) -> Ask:
+    """A binary request on a connection that stays open, sent without copying, and its answer as an array."""
+    client = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    header, body = _request(tensor, datatype, name)
     headers = {
         "Inference-Header-Content-Length": str(len(header)),
         "Content-Length": str(len(header) + len(body)),
@@ -120,12 +125,7 @@ def _over_http(
 
 def _over_a_socket(gateway: RunningGateway, model: str, tensor: npt.NDArray[Any], name: str) -> Ask:
     """The same from a client that takes next to no time itself: ready bytes out, and of the answer only its lengths."""
-    given = {"name": name, "shape": tensor.shape, "datatype": "INT8"}
-    content = {
-        "inputs": [given | {"parameters": {"binary_data_size": tensor.nbytes}}],
-        "parameters": {"binary_data_output": True},
-    }
-    header, body = json.dumps(content).encode(), tensor.data.cast("B")
+    header, body = _request(tensor, "INT8", name)
     head = (
         f"POST /v2/models/{model}/infer HTTP/1.1\r\nHost: {gateway.address}\r\n"
         f"Inference-Header-Content-Length: {len(header)}\r\nContent-Length: {len(header) + len(body)}\r\n\r\n"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import resource
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_agent import connect
-from edge_agent.inference.pool import Pool, PoolLimits, WorkerSpec
+from edge_agent.inference.client import Model
+from edge_agent.inference.pool import Pool, PoolLimits, WorkerHandle, WorkerSpec
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -106,44 +110,57 @@ def sockets_of(pid: int) -> int:
     return sum(name.startswith("socket:") for name in links)
 
 
-def test_an_application_is_connected_to_the_next_worker_before_it_asks_again(run_dir: Path) -> None:
-    with a_pool(run_dir, PoolLimits(drain_s=60.0)) as (pool, _):
+@contextlib.contextmanager
+def a_switch(run_dir: Path, drain_s: float) -> Iterator[tuple[Pool, Model, WorkerHandle, WorkerHandle]]:
+    """From 1.0.0 to 1.1.0, of which an application hears with its next answer; the old and the new worker."""
+    with a_pool(run_dir, PoolLimits(drain_s=drain_s)) as (pool, _):
         old = serve(pool)
         with connect(run_dir).model("digits") as model:
-            assert model.infer(images_of(2)[0]).version == "1.0.0"
-            new = serve(pool, "1.1.0")
-            unasked = sockets_of(new.pid)
+            model.infer(images_of(2)[0])
+            yield pool, model, old, serve(pool, "1.1.0")
 
-            assert model.infer(images_of(2)[0]).version == "1.0.0"
-            wait_until(lambda: sockets_of(new.pid) == unasked + 1, "its client")
-            wait_until(lambda: not is_running(old.pid), "end of the old worker, long before its time is over")
-            assert model.infer(images_of(2)[0]).version == "1.1.0"
-            assert sockets_of(new.pid) == unasked + 1
+
+def test_an_application_is_connected_to_the_next_worker_before_it_asks_again(run_dir: Path) -> None:
+    with a_switch(run_dir, 60.0) as (_, model, old, new):
+        unasked = sockets_of(new.pid)
+
+        assert model.infer(images_of(2)[0]).version == "1.0.0"
+        wait_until(lambda: sockets_of(new.pid) == unasked + 1, "its client")
+        wait_until(lambda: not is_running(old.pid), "end of the old worker, long before its time is over")
+        assert model.infer(images_of(2)[0]).version == "1.1.0"
+        assert sockets_of(new.pid) == unasked + 1
 
 
 def test_an_application_that_was_connected_to_the_next_worker_finds_the_one_after_it(run_dir: Path) -> None:
-    with a_pool(run_dir, PoolLimits(drain_s=0.5)) as (pool, _):
-        serve(pool)
-        with connect(run_dir).model("digits") as model:
-            model.infer(images_of(2)[0])
-            second = serve(pool, "1.1.0")
-            assert model.infer(images_of(2)[0]).version == "1.0.0"
-            serve(pool, "1.0.0")
-            wait_until(lambda: not is_running(second.pid), "end of the worker that was never asked")
+    with a_switch(run_dir, 0.5) as (pool, model, _, second):
+        assert model.infer(images_of(2)[0]).version == "1.0.0"
+        third = serve(pool, "1.0.0")
+        wait_until(lambda: not is_running(second.pid), "end of the worker that was never asked")
 
-            assert model.infer(images_of(2)[0]).version == "1.0.0"
+        assert model.infer(images_of(2)[0]).version == "1.0.0"
+        assert pool.active("digits") == third
 
 
 def test_an_application_that_was_connected_to_the_next_worker_outlives_its_death(run_dir: Path) -> None:
-    with a_pool(run_dir, PoolLimits(drain_s=60.0)) as (pool, _):
-        serve(pool)
-        with connect(run_dir).model("digits") as model:
-            model.infer(images_of(2)[0])
-            new = serve(pool, "1.1.0")
-            assert model.infer(images_of(2)[0]).version == "1.0.0"
-            os.kill(new.pid, signal.SIGKILL)
+    with a_switch(run_dir, 60.0) as (_, model, _, new):
+        assert model.infer(images_of(2)[0]).version == "1.0.0"
+        os.kill(new.pid, signal.SIGKILL)
 
-            assert model.infer(images_of(2)[0]).version == "1.1.0"
+        assert model.infer(images_of(2)[0]).version == "1.1.0"
+
+
+def test_an_answer_is_not_lost_where_there_is_no_descriptor_for_the_next_worker(run_dir: Path) -> None:
+    with a_switch(run_dir, 60.0) as (_, model, _, _):
+        image = images_of(2)[0]
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            answer = model.infer(image)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+        assert answer.version == "1.0.0"
+        assert model.infer(images_of(2)[0]).version == "1.1.0"
 
 
 def test_the_first_activation_and_a_second_one_of_the_same_worker(run_dir: Path) -> None:
