@@ -27,6 +27,7 @@ from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent import connect
 from edge_agent.inference.pool import Crash, Pool
 from tests.support.inference_slots import START_S, children, hammers, images_of, spec_of
+from tests.support.own_process import opened
 from tests.support.process_memory import memory_of
 
 VERSIONS = ("1.1.0", "1.0.0")
@@ -74,8 +75,8 @@ class Switched:
         slope_kib: Growth of memory by each switch, by least squares.
         step_kib: The most by which memory grew at once, in ten switches.
         blocks: By how many blocks of memory the interpreter holds more, by each switch (``sys.getallocatedblocks``).
-        first: Held after the warm-up.
-        last: Held at the end.
+        first: Held after the warm-up, with the applications there.
+        last: Held after the last switch, with the applications still there.
     """
 
     asked: int
@@ -118,13 +119,9 @@ class Survived:
 
 def look(pid: int) -> Left:
     """What a process holds now."""
-    files = 0
-    segments = 0
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            files += 1
-            segments += "memfd:" in str(link.readlink())
-    return Left(memory_of(pid).written, files, segments, len(children(pid)))
+    files = opened(pid)
+    segments = sum("memfd:" in name for name in files)
+    return Left(memory_of(pid).written, len(files), segments, len(children(pid)))
 
 
 def settled(pid: int) -> Left:
@@ -157,13 +154,13 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
     for number in range(_WARM_UP):
         _switch(pool, number)
     pool.take_windows()
-    first = settled(os.getpid())
     held = array.array("q", bytes(8 * (switches // _LOOK_EVERY)))  # nothing that grows while it is measured
     began_at = array.array("d", bytes(8 * switches))
     ended_at = array.array("d", bytes(8 * switches))
     pause = threading.Event()
     with hammers(run_dir, _PAUSES_S, has_spans=True) as results:
         blocks = _blocks()
+        first = settled(os.getpid())
         for number in range(switches):
             began_at[number] = time.perf_counter()
             _switch(pool, _WARM_UP + number)
@@ -173,6 +170,7 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
                 pool.take_windows()
                 held[number // _LOOK_EVERY] = look(os.getpid()).memory_kib
         blocks = _blocks() - blocks
+        last = settled(os.getpid())  # before the applications' answers, which take memory
         answers = results()
     spans = list(zip(began_at, ended_at, strict=True))
     requests = [each["spans"] for each in answers]
@@ -188,7 +186,7 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
         step_kib=max((after - before for before, after in itertools.pairwise(held)), default=0),
         blocks=blocks / switches,
         first=first,
-        last=settled(os.getpid()),
+        last=last,
     )
 
 

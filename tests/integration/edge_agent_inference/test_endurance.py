@@ -12,8 +12,8 @@ import pytest
 
 from edge_agent import connect
 from edge_agent.inference.asking import DEFAULT_DEADLINE_S
-from edge_agent.inference.pool import Crash, Pool, PoolLimits
-from tests.support.endurance import deaths, kill_often, switch_often
+from edge_agent.inference.pool import Pool, PoolLimits
+from tests.support.endurance import Survived, Switched, deaths, kill_often, switch_often
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -25,6 +25,7 @@ from tests.support.inference_slots import (
     told,
     wait_until,
 )
+from tests.support.own_process import in_own_process
 
 GROWTH_KIB = 64
 """Of this process by each switch; a handle, a socket path and a window are far below it."""
@@ -32,10 +33,27 @@ LATE_S = 0.2
 """The kernel's time limits are set in steps of 0.1 s; the rest is for a busy machine."""
 
 
-def test_thirty_switches_under_load_fail_no_request_and_leave_nothing(pool: Pool, run_dir: Path) -> None:
-    serve(pool)
+def _switched(run_dir: Path) -> Switched:
+    with a_pool(run_dir) as (pool, _):
+        serve(pool)
+        return switch_often(pool, run_dir, 30, rest_s=0.05)
 
-    done = switch_often(pool, run_dir, 30, rest_s=0.05)
+
+def _killed(run_dir: Path) -> tuple[Survived, int]:
+    """Also how many of the deaths the pool told of."""
+    with a_pool(run_dir) as (pool, crashes):
+        serve(pool)
+
+        def active() -> int | None:
+            handle = pool.active("digits")
+            return None if handle is None else handle.pid
+
+        return kill_often(run_dir, os.getpid(), active, 5, every_s=0.6), deaths(crashes)
+
+
+@pytest.mark.timeout(300)
+def test_thirty_switches_under_load_fail_no_request_and_leave_nothing(run_dir: Path) -> None:
+    done = in_own_process(_switched, run_dir)
 
     assert done.asked > done.in_switches > 30
     assert done.failures == []
@@ -46,27 +64,17 @@ def test_thirty_switches_under_load_fail_no_request_and_leave_nothing(pool: Pool
     assert done.last.memory_kib - done.first.memory_kib < 30 * GROWTH_KIB
 
 
-def test_workers_killed_at_random_cost_no_wrong_and_no_late_answer_and_leave_nothing(
-    pool_and_crashes: tuple[Pool, list[Crash]], run_dir: Path
-) -> None:
-    pool, crashes = pool_and_crashes
-    others = len(children())
-    serve(pool)
+def test_workers_killed_at_random_cost_no_wrong_and_no_late_answer_and_leave_nothing(run_dir: Path) -> None:
+    survived, died = in_own_process(_killed, run_dir)
 
-    def active() -> int | None:
-        handle = pool.active("digits")
-        return None if handle is None else handle.pid
-
-    survived = kill_often(run_dir, os.getpid(), active, 5, every_s=0.6)
-
-    assert survived.kills >= deaths(crashes) >= 1
+    assert survived.kills >= died >= 1
     assert survived.wrong == 0
     assert survived.unclear == []
     assert survived.asked > len(survived.failures)
     assert survived.longest_s < DEFAULT_DEADLINE_S + LATE_S
     assert survived.last.files == survived.first.files
     assert survived.last.segments == survived.first.segments
-    assert survived.last.children == survived.first.children == others + 1
+    assert survived.last.children == survived.first.children == 2, "a worker and its fork server"
 
 
 def test_an_executed_candidate_beside_an_active_worker_serves_with_the_priority_of_the_agent(

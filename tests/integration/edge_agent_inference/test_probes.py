@@ -92,7 +92,7 @@ def test_a_delegate_that_hangs_is_ended_and_ruled_out() -> None:
     verdict = resolved(a_delegate("HANGS"), outcome_of("HANGS", limit_s=3.0))
     assert verdict.cause is Cause.HANG
     assert verdict.detail.startswith("no answer after 3 s while")
-    assert children() == before
+    assert children() <= before
 
 
 def test_a_library_that_is_not_there_is_missing(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_a_probe_ends_when_the_agent_does() -> None:
     before = children()
     with pytest.raises(RuntimeLoadError, match="ending"):
         Prober(should_stop=lambda: True)(ProbeJob(runtime=LITERT))
-    assert children() == before
+    assert children() <= before
 
 
 class Scripted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import resource
 import signal
@@ -27,14 +26,11 @@ from tests.support.inference_slots import (
     spec_of,
     wait_until,
 )
+from tests.support.own_process import in_own_process, opened
 
 SWITCHES = 24
 LIMITS = PoolLimits(drain_s=0.5, gentle_s=0.5)
 """Applications here want every processor all the time, so a candidate that waits for them waits to the end."""
-
-
-def descriptors() -> int:
-    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 def resident_bytes() -> int:
@@ -52,15 +48,19 @@ def switch_back_and_forth(pool: Pool, times: int) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_switches_under_load_fail_no_request_and_leave_nothing_behind(run_dir: Path) -> None:
+    in_own_process(_switches_under_load, run_dir)
+
+
+def _switches_under_load(run_dir: Path) -> None:
     with a_pool(run_dir, LIMITS) as (pool, crashes):
         before = children()
         serve(pool)
         switch_back_and_forth(pool, 2)
         wait_until(lambda: len(children() - before) == 1, "end of the first workers")
         wait_until(lambda: len(list((run_dir / "w").iterdir())) == 1, "removal of their sockets")
-        gc.collect()
-        descriptors_before, resident_before = descriptors(), resident_bytes()
+        opened_before, resident_before = opened(), resident_bytes()
 
         with hammers(run_dir, (0.0, 0.0005, 0.002, 0.02)) as results:
             pids = switch_back_and_forth(pool, SWITCHES)
@@ -77,8 +77,8 @@ def test_switches_under_load_fail_no_request_and_leave_nothing_behind(run_dir: P
         assert counted >= sum(
             result["requests"] for result in found
         )  # each drained worker told its last window
-        gc.collect()
-        assert descriptors() == descriptors_before
+        opened_after = opened()
+        assert len(opened_after) == len(opened_before), (opened_before, opened_after)
         assert resident_bytes() - resident_before < 4 << 20
 
 
