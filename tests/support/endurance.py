@@ -38,6 +38,12 @@ _REST_S = 60.0
 """Longer than a model rests."""
 _WARM_UP = 50
 """Switches before anything is counted: the first ones import, allocate and cache, and the heap finds its size."""
+_INTERNED = 1 << 17
+"""Strings that fill the interpreter's table of interned ones before anything is counted, until it has its final size.
+
+Each part of a path is interned (pathlib) and leaves a used place when it is forgotten; once all places are used, the
+table is made anew with room for three times the strings alive, 0.9 MiB more at once for 22,000 of them, and stays
+there (CPython 3.11, Objects/dictobject.c). Whether that falls into a thousand switches is chance."""
 _LOOK_EVERY = 10
 _BLOCK = 50
 """Switches: in fewer of them the slower application has not the hundred requests that a p99 needs."""
@@ -153,6 +159,8 @@ def switch_often(pool: Pool, run_dir: Path, switches: int, *, rest_s: float = 0.
     """
     for number in range(_WARM_UP):
         _switch(pool, number)
+    for number in range(_INTERNED):
+        sys.intern(f"warm-up {number}")
     pool.take_windows()
     held = array.array("q", bytes(8 * (switches // _LOOK_EVERY)))  # nothing that grows while it is measured
     began_at = array.array("d", bytes(8 * switches))
