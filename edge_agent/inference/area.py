@@ -55,6 +55,28 @@ class Area:
         return self._memory[offset : offset + count]
 
 
+class Descriptor:
+    """A file descriptor that is closed with its last owner.
+
+    Attributes:
+        number: For the system's calls; -1 once it is closed.
+    """
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close it, once."""
+        number, self.number = self.number, -1
+        if number >= 0:
+            os.close(number)
+
+
 def create_area(size_bytes: int) -> tuple[Area, int]:
     """Make an area, all zeros, that can neither shrink nor grow any more.
 

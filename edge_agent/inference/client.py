@@ -40,7 +40,7 @@ from edge_agent.inference.asking import (
     unavailable,
     worker_of,
 )
-from edge_agent.inference.connection import Connection
+from edge_agent.inference.connection import Connection, Memory
 from edge_agent.inference.dialogue import WorkerGoneError
 from edge_agent.inference.feed import Feed
 
@@ -179,8 +179,8 @@ class Model:
             connection = self._connect(ends)
         answer = connection.ask(feed, ends - time.monotonic())
         if answer.is_draining:
-            self._disconnect()
-            self._approach()
+            self._connection = None
+            self._approach(connection.end())
         return inference_of(answer, connection.dialogue)
 
     def _prepare(self, connection: Connection, what: What, ends: float) -> tuple[Connection, Feed]:
@@ -217,17 +217,23 @@ class Model:
                 connection.close()
             connection = Connection(self._path, timeout_s)
         try:
-            connection.greet(timeout_s)
+            if not connection.greet(timeout_s):
+                connection.close()
+                connection = Connection(self._path, timeout_s)
+                connection.greet(timeout_s)
         except BaseException:
             connection.close()
             raise
         return connection
 
-    def _approach(self) -> None:
-        """Connect to the worker that came after one that drains: it greets while the application does other things."""
+    def _approach(self, memory: Memory | None) -> None:
+        """Connect to the worker that came after one that drains, and share with it what was shared with that one.
+
+        It greets, and takes the memory, while the application does other things.
+        """
         # The answer is there: whatever is wrong here, also no descriptor to spare, the next request finds out.
         with contextlib.suppress(LitefleetError, OSError):
-            self._next = Connection(self._path, 0.0)
+            self._next = Connection(self._path, 0.0, memory)
 
     def _disconnect(self) -> None:
         for connection in (self._connection, self._next):

@@ -15,9 +15,11 @@ import socket
 import struct
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from contract.errors import DeadlineError
+from contract.errors import AgentUnavailableError, DeadlineError
 from edge_agent.inference import protocol
+from edge_agent.inference.area import Descriptor
 from edge_agent.inference.asking import rehearse, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.expecting import Expectation
@@ -34,6 +36,18 @@ _SELECT_END = 1024
 """Descriptors from here on are not for select(2), which alone takes its time-out in microseconds."""
 
 
+class Memory(NamedTuple):
+    """What an application shares with a worker, for the connection to the next one.
+
+    Attributes:
+        dialogue: For which it was made; it is over.
+        descriptor: Of it.
+    """
+
+    dialogue: Dialogue
+    descriptor: Descriptor
+
+
 class Connection:
     """Connected; ``greet`` comes first, then as many ``ask`` as there are requests.
 
@@ -44,12 +58,13 @@ class Connection:
 
     dialogue: Dialogue
 
-    def __init__(self, path: Path, timeout_s: float) -> None:
+    def __init__(self, path: Path, timeout_s: float, memory: Memory | None = None) -> None:
         """Connect.
 
         Args:
             path: The model's socket in the run folder.
             timeout_s: How long to wait for a worker that many connect to; 0 for not at all.
+            memory: To share with this worker too, which takes it before the first request; closed with the connection.
 
         Raises:
             WorkerGoneError: Nobody listens there.
@@ -58,6 +73,8 @@ class Connection:
             ConfigError: The path is too long for a socket.
         """
         self._expectation = Expectation()
+        self._descriptor = memory.descriptor if memory else None
+        self._before = memory.dialogue if memory else None
         self._timeout_s = 0.0
         self._name = path.stem
         self._frame = memoryview(bytearray(protocol.FRAME_MAX_BYTES))
@@ -73,12 +90,17 @@ class Connection:
                 self._socket.setblocking(False)
                 self._reach(path)
                 self._socket.setblocking(True)
+            if self._descriptor is not None:
+                self._send_memory(protocol.encode_attach(), self._descriptor)
         except BaseException:
-            self._socket.close()
+            self.close()
             raise
 
-    def greet(self, timeout_s: float) -> None:
+    def greet(self, timeout_s: float) -> bool:
         """Take the worker's greeting.
+
+        Returns:
+            Whether the memory that it was connected with is of use to it; where not, only a new connection is.
 
         Raises:
             WorkerGoneError: It takes no more clients, or is gone.
@@ -87,6 +109,7 @@ class Connection:
         self._set_timeout(timeout_s)
         self.dialogue = Dialogue(self._receive())
         self._patience = Patience(len(os.sched_getaffinity(0)), self.dialogue.welcome.threads)
+        return self._before is None or self.dialogue.follow(self._before)
 
     def ask(self, feed: Feed, timeout_s: float) -> protocol.Result | protocol.Failure:
         """Send a request and wait for its answer; with the first one goes the memory for all of them.
@@ -109,6 +132,8 @@ class Connection:
         frame = self.dialogue.request(feed)
         began = time.perf_counter()
         self._send(frame)
+        if self._before is not None:
+            self._hear_of_memory()
         if is_awake:
             self._linger(asleep_s or 0.0)
         answer = self._receive()
@@ -120,10 +145,8 @@ class Connection:
         ends = time.monotonic() + timeout_s
         self._set_timeout(timeout_s)
         frame, descriptor = self.dialogue.offer(feed.image_bytes)
-        try:
-            self._send(frame, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))])
-        finally:
-            os.close(descriptor)
+        self._descriptor = Descriptor(descriptor)
+        self._send_memory(frame, self._descriptor)
         request = self.dialogue.request(feed)
         with contextlib.suppress(WorkerGoneError):  # a worker that refuses the memory says so and leaves
             self._send(request)
@@ -136,9 +159,27 @@ class Connection:
         self._set_timeout(ends - time.monotonic())
         return self.dialogue.understand(self._receive())
 
+    def _hear_of_memory(self) -> None:
+        """Take the worker's answer to the memory that was brought along."""
+        self._before = None
+        try:
+            self.dialogue.conclude_offer(self._receive())
+        except WorkerGoneError:
+            raise
+        except AgentUnavailableError as error:
+            raise WorkerGoneError(str(error)) from error  # it may take one that is made for it
+
     def close(self) -> None:
         """Let the worker go; the memory is unmapped when the last view of it is gone."""
         self._socket.close()
+        if self._descriptor is not None:
+            self._descriptor.close()
+
+    def end(self) -> Memory | None:
+        """Let a worker go that has answered; what was shared with it may be shared with the next one."""
+        descriptor, self._descriptor = self._descriptor, None
+        self.close()
+        return None if descriptor is None else Memory(self.dialogue, descriptor)
 
     def _reach(self, path: Path) -> None:
         try:
@@ -147,6 +188,10 @@ class Connection:
             raise self._late() from error
         except OSError as error:
             raise unreachable(path, error) from error
+
+    def _send_memory(self, frame: bytes, descriptor: Descriptor) -> None:
+        rights = array.array("i", [descriptor.number])
+        self._send(frame, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
     def _send(self, frame: bytes, extras: _Extras | None = None) -> None:
         try:

@@ -113,6 +113,22 @@ class Dialogue:
             raise AgentUnavailableError(f"the worker refuses the shared memory: {refusal.message}")
         self.room_bytes = self._offered_bytes
 
+    def follow(self, before: Dialogue) -> bool:
+        """Go on in the memory of a conversation that is over; False where this worker needs another one.
+
+        Args:
+            before: With memory that its worker had accepted.
+        """
+        ours, theirs = self.welcome, before.welcome
+        if (ours.inputs, ours.outputs) != (theirs.inputs, theirs.outputs):
+            return False
+        if (ours.takes_images, ours.takes_files) != (theirs.takes_images, theirs.takes_files):
+            return False
+        self._area, self._inputs, self._outputs = before._area, before._inputs, before._outputs
+        self._is_brief, self._last_result = before._is_brief, before._last_result
+        self._offered_bytes = self.room_bytes = before.room_bytes
+        return True
+
     def request(self, feed: Feed) -> bytes:
         """Put a request's tensors into the memory that was offered.
 

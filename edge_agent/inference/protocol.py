@@ -5,7 +5,8 @@ PURE. Rules:
 1. A frame is one record of a SOCK_SEQPACKET socket, so it arrives whole or not at all; its first byte is its kind.
    A record longer than ``FRAME_MAX_BYTES``, or one that does not parse, ends the connection.
 2. The order is fixed. Worker: Welcome (or a Failure, when it takes no more). Client: Attach, with the descriptor of
-   a memfd. Worker: Attached. Then the client sends one Request at a time, and each gets one Result or Failure.
+   a memfd; one that knows what the Welcome will say need not wait for it. Worker: Attached. Then the client sends one
+   Request at a time, and each gets one Result or Failure; the first may be sent before the Attached is there.
 3. Tensors never travel in frames: they lie in the client's memfd, the *area*, where the Welcome says. All inputs
    come first, then all outputs, each aligned to a cache line; an image or an image file, when one is sent, starts
    after them.

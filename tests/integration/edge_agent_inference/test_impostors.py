@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import select
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,19 +21,28 @@ from edge_agent.inference import protocol
 from edge_agent.inference.protocol import Failure, Welcome
 
 
-@contextlib.contextmanager
-def an_impostor(run_dir: Path, *answers: bytes, waits: bool = True, rude: bool = False) -> Iterator[None]:
+def an_impostor(
+    run_dir: Path, *answers: bytes, waits: bool = True, rude: bool = False
+) -> contextlib.AbstractContextManager[None]:
     """Stands where a worker should, and says these frames to every client, by default one per frame it gets.
 
     A rude one leaves after the last of them without having read what came meanwhile.
     """
+    return impostors(run_dir, answers, waits=waits, rude=rude)
+
+
+@contextlib.contextmanager
+def impostors(
+    run_dir: Path, *scripts: Sequence[bytes], waits: bool = True, rude: bool = False
+) -> Iterator[None]:
+    """The same with a script for each client; the last one is for all the others too."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(run_dir / "digits.sock"))
     listener.listen()
 
     def talk() -> None:
         with contextlib.suppress(OSError):
-            while True:
+            for answers in itertools.chain(scripts, itertools.repeat(scripts[-1])):
                 connection, _ = listener.accept()
                 with connection, contextlib.suppress(OSError):
                     for answer in answers[: -1 if rude else None]:
@@ -140,9 +150,20 @@ def test_a_word_that_nobody_asked_for_ends_an_idle_connection(run_dir: Path) -> 
             with pytest.raises(InferenceError, match="ended 3 times"):
                 await fleet.model("digits").infer(np.zeros(1, np.float32))
 
-    chatter = (a_greeting(), protocol.encode_attached(), protocol.encode_attached())
-    with an_impostor(run_dir, *chatter, waits=False):
+    with an_impostor(run_dir, a_greeting(), protocol.encode_attached(), waits=False):
         asyncio.run(ask())
+
+
+@pytest.mark.parametrize("no", [protocol.encode_failure(Failure(code="input", message="not that")), b""])
+def test_a_next_worker_that_does_not_take_the_memory_of_the_one_before_gets_its_own(
+    run_dir: Path, no: bytes
+) -> None:
+    old = (a_greeting(), protocol.encode_attached(), protocol.encode_result(1, 0.1, [], is_draining=True))
+    good = (a_greeting(), protocol.encode_attached(), protocol.encode_result(1, 0.1, [], is_draining=False))
+    with impostors(run_dir, old, (a_greeting(), no), good), connect(run_dir).model("digits") as model:
+        first, second = (model.infer(np.zeros(1, np.float32)) for _ in range(2))
+
+    assert first.version == second.version == "1.0.0"
 
 
 def test_an_agent_that_is_gone_while_its_model_is_opened_is_told(run_dir: Path) -> None:

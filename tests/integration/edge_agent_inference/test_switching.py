@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from contract.tensor import DType, TensorSpec
 from edge_agent import connect
 from edge_agent.inference.client import Model
 from edge_agent.inference.pool import Pool, PoolLimits, WorkerHandle, WorkerSpec
+from tests.support.inference_models import an_average_pool
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -161,6 +165,62 @@ def test_an_answer_is_not_lost_where_there_is_no_descriptor_for_the_next_worker(
 
         assert answer.version == "1.0.0"
         assert model.infer(images_of(2)[0]).version == "1.1.0"
+
+
+def memories() -> set[int]:
+    """Inodes of the memory that this process shares with workers."""
+    gc.collect()
+    found: set[int] = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if "litefleet-area" in os.fspath(link.readlink()):
+                found.add(link.stat().st_ino)
+    return found
+
+
+def test_the_next_worker_shares_the_memory_of_the_one_before_and_closing_ends_it(run_dir: Path) -> None:
+    others = memories()
+    with a_switch(run_dir, 60.0) as (pool, model, _, _):
+        shared = memories() - others
+
+        assert model.infer(images_of(2)[0]).version == "1.0.0"
+        assert model.infer(images_of(4)[0]).label == "4"
+        assert memories() - others == shared
+        serve(pool, "1.0.0")
+        assert model.infer(images_of(2)[0]).version == "1.1.0"
+        assert memories() - others == shared
+        assert len(shared) == 1
+
+        model.close()
+        assert memories() <= others
+
+
+def test_a_next_worker_that_takes_other_tensors_gets_memory_of_its_own(run_dir: Path, tmp_path: Path) -> None:
+    other = a_slot(
+        tmp_path / "slot",
+        version="2.0.0",
+        content=an_average_pool(32, 8, "float32"),
+        variant={"name": "only"},
+        inputs=(TensorSpec(name="image", shape=(1, 32, 32, 3), dtype=DType.FLOAT32),),
+        outputs=(TensorSpec(name="out", shape=(1, 4, 4, 3), dtype=DType.FLOAT32),),
+        labels=(),
+        preprocessing=None,
+        postprocessing=None,
+    )
+    others = memories()
+    with a_pool(run_dir) as (pool, _):
+        serve(pool)
+        with connect(run_dir).model("digits") as model:
+            model.infer(images_of(2)[0])
+            shared = memories() - others
+            serve(pool, "2.0.0", other)
+            assert model.infer(images_of(2)[0]).label == "2"
+
+            answer = model.infer(np.full((1, 32, 32, 3), 0.5, np.float32))
+
+            assert np.allclose(answer.outputs["out"], 0.5)
+            assert len(memories() - others) == 1
+            assert memories() - others != shared
 
 
 def test_the_first_activation_and_a_second_one_of_the_same_worker(run_dir: Path) -> None:
