@@ -54,7 +54,7 @@ class Children:
         Args:
             now_s: Monotonic time, seconds.
         """
-        for child in self._children:
+        for number, child in enumerate(self._children):
             if child.process is not None and child.process.poll() is not None:
                 self._note_end(child, child.process.returncode, now_s)
             if child.process is None and now_s >= child.next_start_s:
@@ -64,10 +64,10 @@ class Children:
                 for pipe in (child.process.stdin, child.process.stdout):
                     if pipe is not None:
                         os.set_blocking(pipe.fileno(), False)
-                self._has_started(child.process)
+                self._has_started(number, child.process)
 
-    def _has_started(self, process: subprocess.Popen[bytes]) -> None:
-        """What a new child is told first."""
+    def _has_started(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        """What a new child is told first, by its number in the order of the commands."""
 
     def _order(self, process: subprocess.Popen[bytes], line: bytes) -> None:
         """Write to a child's standard input; one that does not read is not waited for."""

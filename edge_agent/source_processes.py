@@ -29,7 +29,7 @@ class SourceProcesses(Children):
 
     def __init__(self, sources: Sequence[Source], run_dir: Path) -> None:
         super().__init__(
-            ((f"source of {source.model}", source_command(source, run_dir)) for source in sources), tells=True
+            ((f"source of {source.model}", source_command(run_dir)) for source in sources), tells=True
         )
         self._sources = tuple(sources)
         self._watches = [OverloadWatch() for _ in sources]
@@ -51,7 +51,9 @@ class SourceProcesses(Children):
     def _rate_order(self) -> bytes:
         return msgspec.json.encode({"rate_share": self._rate_share}) + b"\n"
 
-    def _has_started(self, process: subprocess.Popen[bytes]) -> None:
+    def _has_started(self, number: int, process: subprocess.Popen[bytes]) -> None:
+        # Not in its arguments, which every user of the board can read: an address may hold a password.
+        self._order(process, msgspec.json.encode(self._sources[number]) + b"\n")
         if self._rate_share < 1.0:
             self._order(process, self._rate_order())
 
@@ -77,7 +79,6 @@ class SourceProcesses(Children):
         return found
 
 
-def source_command(source: Source, run_dir: Path) -> tuple[str, ...]:
-    """How a source's process is started."""
-    text = msgspec.json.encode(source).decode()
-    return (sys.executable, "-m", MODULE, "--run-dir", str(run_dir), "--tells", "--settings", text)
+def source_command(run_dir: Path) -> tuple[str, ...]:
+    """How a source's process is started; its settings are the first line of its standard input."""
+    return (sys.executable, "-m", MODULE, "--run-dir", str(run_dir), "--tells")

@@ -12,7 +12,7 @@ import click
 from contract.errors import LitefleetError
 from edge_agent.inference.client import connect
 from edge_agent.inference.sources.build import open_capture, open_sink
-from edge_agent.inference.sources.control import Control
+from edge_agent.inference.sources.control import Control, read_settings
 from edge_agent.inference.sources.outlet import Outlet
 from edge_agent.inference.sources.settings import parse_settings
 from edge_agent.inference.sources.source import Source
@@ -22,15 +22,17 @@ logger = logging.getLogger("edge_agent.inference.sources")
 
 @click.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), required=True, help="Run folder of the agent.")
-@click.option("--settings", required=True, help="One table of [[sources]], as JSON, paths absolute.")
 @click.option("--tells", is_flag=True, help="Write counts to standard output.")
-def main(run_dir: Path, settings: str, *, tells: bool) -> None:
-    """Have a model answer until standard input ends."""
+def main(run_dir: Path, *, tells: bool) -> None:
+    """Have a model answer until standard input ends.
+
+    The first line of standard input is one table of [[sources]] as JSON, paths absolute.
+    """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     reports = os.dup(sys.stdout.fileno()) if tells else None
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a user's function may print
     try:
-        source = parse_settings(settings)
+        source = parse_settings(read_settings(sys.stdin.fileno()))
         outlets = [Outlet(sink, open_sink(sink)) for sink in source.sinks]
         with connect(run_dir) as agent:
             capture = open_capture(source)

@@ -1,7 +1,8 @@
 """What a source's process hears from the agent on its standard input, and what it tells on its report channel.
 
-Guarantees: the end of input is the end of the source; a line that cannot be understood changes nothing; no more than
-one line is kept. A report that the agent does not read is thrown away, never waited for.
+The first line is its settings, the others are orders. Guarantees: the end of input is the end of the source; an order
+that cannot be understood changes nothing; no more than one line is kept. A report that the agent does not read is
+thrown away, never waited for.
 """
 
 from __future__ import annotations
@@ -15,6 +16,23 @@ from typing import Annotated
 import msgspec
 
 from edge_agent.inference.sources.tally import LINE_MAX_BYTES, Counts, encode_counts
+
+_SETTINGS_MAX_BYTES = 1 << 20
+
+
+def read_settings(orders: int) -> bytes:
+    """The first line of what the agent writes, and nothing after it; shorter where the agent ends before.
+
+    Args:
+        orders: File descriptor.
+    """
+    line = bytearray()
+    while len(line) < _SETTINGS_MAX_BYTES:
+        byte = os.read(orders, 1)
+        if byte in {b"", b"\n"}:
+            break
+        line += byte
+    return bytes(line)
 
 
 class RateOrder(msgspec.Struct, frozen=True):

@@ -223,7 +223,7 @@ def unknown_sink_keys(sources: object) -> list[tuple[str, str]]:
     return found
 
 
-def parse_settings(text: str) -> Source:
+def parse_settings(text: str | bytes) -> Source:
     """Settings in JSON, as the source's process gets them.
 
     Raises:

@@ -19,7 +19,7 @@ from edge_agent.inference.pool import Pool
 from edge_agent.inference.sources.settings import Source
 from edge_agent.inference.sources.tally import Counts
 from edge_agent.source_processes import SourceProcesses
-from tests.support.inference_slots import ROOT, images_of, is_running, serve, wait_until
+from tests.support.inference_slots import ROOT, images_of, is_running, serve, told, wait_until
 
 
 @contextlib.contextmanager
@@ -27,13 +27,16 @@ def a_source(run_dir: Path, **settings: Any) -> Iterator[subprocess.Popen[str]]:
     text = msgspec.json.encode({"model": "digits", **settings}).decode()
     command = [sys.executable, "-m", "edge_agent.inference.sources", "--run-dir", str(run_dir), "--tells"]
     with subprocess.Popen(
-        [*command, "--settings", text],
+        command,
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{text}\n")
+        process.stdin.flush()
         try:
             yield process
         finally:
@@ -218,6 +221,7 @@ def test_the_agent_hears_of_losses_and_sets_the_rate(pool: Pool, run_dir: Path, 
         wait_until(has_told, "an overload")
         process = children._children[0].process
         assert process is not None
+        assert str(folder) not in told(process.pid, "cmdline"), "settings may hold a password"
     finally:
         children.stop()
         children.join()

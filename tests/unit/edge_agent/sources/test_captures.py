@@ -15,7 +15,7 @@ from PIL import Image
 
 from contract.errors import ConfigError, InputError, NotFoundError
 from edge_agent.inference.sources import cameras, images
-from edge_agent.inference.sources.control import Control
+from edge_agent.inference.sources.control import Control, read_settings
 from edge_agent.inference.sources.doors import Frame
 from edge_agent.inference.sources.images import decode_camera, list_images, load_image
 from edge_agent.inference.sources.settings import Source
@@ -307,3 +307,17 @@ def test_orders_are_obeyed_rubbish_is_not_and_the_end_of_input_is_the_end() -> N
     assert control.wait(5.0)
     for descriptor in (reading, telling):
         os.close(descriptor)
+
+
+def test_settings_are_the_first_line_and_the_orders_after_it_stay() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"model": "digits"}\n{"rate_share": 0.5}\n{"mod')
+    assert read_settings(reading) == b'{"model": "digits"}'
+
+    control = Control(reading)
+    assert not control.wait(0.01)
+    assert control.rate_share == 0.5
+
+    os.close(writing)
+    assert read_settings(reading) == b""
+    os.close(reading)
