@@ -197,13 +197,34 @@ def areas() -> list[str]:
 
 
 def run_area(area: str) -> list[Row]:
-    """Call ``rows()`` of every module of an area, in the order of their names."""
+    """Call ``rows()`` of every module of an area, in the order of their names; each ends with what the host took."""
     rows: list[Row] = []
     with as_installed() if area in INSTALLED_AREAS else contextlib.nullcontext():
         for path in sorted((HERE / area).glob("*.py")):
             if not path.name.startswith("_"):
+                before = processor_ticks()
                 rows += importlib.import_module(f"tests.benchmarks.{area}.{path.stem}").rows()
+                share = stolen_share(before, processor_ticks())
+                rows.append(Row(f"{path.stem}: processor time the host took away", 100 * share, "%", 1))
     return rows
+
+
+def processor_ticks(path: Path = Path("/proc/stat")) -> list[int]:
+    """Time of all processors by what it went to, in ticks since the start (proc(5), /proc/stat, first line)."""
+    return [int(word) for word in path.read_text(encoding="ascii").splitlines()[0].split()[1:9]]
+
+
+def stolen_share(before: Sequence[int], after: Sequence[int]) -> float:
+    """Part of the time wanted that a virtual machine did not get, 0 to 1; idle time is not wanted.
+
+    Args:
+        before: Of ``processor_ticks``.
+        after: The same, later.
+    """
+    user, nice, system, _, _, irq, softirq, stolen = (
+        end - start for start, end in zip(before, after, strict=True)
+    )
+    return stolen / max(1, user + nice + system + irq + softirq + stolen)
 
 
 @contextlib.contextmanager

@@ -44,6 +44,15 @@ def test_two_things_are_run_in_turns_and_the_order_swaps() -> None:
     assert harness.median_ratio([2.0, 9.0, 4.0], [1.0, 1.0, 1.0]) == 4.0
 
 
+def test_what_the_host_took_is_a_share_of_the_time_that_was_wanted(tmp_path: Path) -> None:
+    (tmp_path / "stat").write_text("cpu  10 20 30 4000 5 1 2 3 0 0\ncpu0 1 2 3\n")
+    before = harness.processor_ticks(tmp_path / "stat")
+    assert before == [10, 20, 30, 4000, 5, 1, 2, 3]
+    assert harness.stolen_share(before, [20, 30, 40, 9999, 99, 6, 7, 13]) == 0.2
+    assert harness.stolen_share(before, before) == 0
+    assert len(harness.processor_ticks()) == 8
+
+
 def test_the_packagers_benchmarks_are_an_area() -> None:
     assert "packager" in harness.areas()
 
