@@ -110,8 +110,7 @@ def test_a_busy_application_is_told_to_go_elsewhere_while_the_old_worker_drains(
 
 
 def sockets_of(pid: int) -> int:
-    links = [os.fspath(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(name.startswith("socket:") for name in links)
+    return sum(name.startswith("socket:") for name in opened(pid))
 
 
 @contextlib.contextmanager
