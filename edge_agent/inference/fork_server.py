@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NoReturn
 
+from contract.errors import MessageError
 from edge_agent.inference.gentle import NotYetError
 from edge_agent.inference.worker import begin_again, end, import_msgspec
 
@@ -85,24 +86,26 @@ class ForkServer:
 
     def _obey(self) -> bool:
         """Fork a worker; False at the end of the channel."""
-        order, passed, _, _ = socket.recv_fds(self._channel, control.RECORD_MAX_BYTES, PASSED)
+        order, passed, _, _ = socket.recv_fds(
+            self._channel, control.RECORD_MAX_BYTES, PASSED, socket.MSG_CMSG_CLOEXEC
+        )
         if not order:
             return False
         if len(passed) != PASSED:  # no descriptor to spare; the other side sees its ends closed
             _close_all(passed)
             return True
-        start = order.decode()
-        self._import_runtime(start)
-        # A runtime may have started threads, and no fork has them.
-        is_whole = len(list(Path("/proc/self/task").iterdir())) == 1
         try:
+            start = control.parse_start(order.decode())
+            self._import_runtime(start)
+            # A runtime may have started threads, and no fork has them.
+            is_whole = len(list(Path("/proc/self/task").iterdir())) == 1
             pid = os.fork()
-        except OSError as error:
+        except (OSError, MessageError) as error:
             os.write(passed[1], f"no process can be forked: {error}".encode())
             _close_all(passed)
             return True
         if not pid:
-            self._become_worker(start, *passed, is_whole=is_whole)
+            self._become_worker(order, start, passed, is_whole=is_whole)
         _close_all(passed[:2])
         self._adopt(pid, socket.socket(fileno=passed[2]))
         return True
@@ -119,30 +122,41 @@ class ForkServer:
         self._poll.register(child.pidfd, select.POLLIN)
         child.announce()
 
-    def _import_runtime(self, start: str) -> None:
+    def _import_runtime(self, start: control.Start) -> None:
         """Have what the first worker needs, and those after it; one that needs another runtime imports it itself."""
         if not self._has_runtime:
             self._has_runtime = True
             import_runtime_of(start)
 
-    def _become_worker(self, start: str, channel: int, output: int, news: int, *, is_whole: bool) -> NoReturn:
+    def _become_worker(
+        self, order: bytes, start: control.Start, passed: list[int], *, is_whole: bool
+    ) -> NoReturn:
+        """Serve in this fork.
+
+        Every page that it writes to is copied first, which takes milliseconds that others need: what can be left to
+        the gentle part is.
+        """
+        channel, output, _ = passed
         code = 1
         try:
             for terminal in (1, 2):
                 os.dup2(output, terminal)
-            _close_all((output, news))
-            self._channel.close()
-            for other in self._children.values():
-                other.close()
             if not is_whole:
-                begin_again(str(channel), start)
-            code = serve([str(channel), start], control.parse_start(start).gentle_s)
+                begin_again(str(channel), order.decode())
+            code = serve(channel, start, start.gentle_s, first=lambda: self._let_go(passed[1:]))
         except NotYetError:
-            begin_again(str(channel), start)
+            begin_again(str(channel), order.decode())
         except BaseException:  # noqa: BLE001 - the process ends here, and this is the end of its output
             sys.excepthook(*sys.exc_info())
         finally:
             end(code)
+
+    def _let_go(self, descriptors: list[int]) -> None:
+        """Close these, and what the server holds for itself and for other workers."""
+        _close_all(descriptors)
+        self._channel.close()
+        for other in self._children.values():
+            other.close()
 
 
 def _close_all(descriptors: Iterable[int]) -> None:

@@ -12,6 +12,7 @@ import os
 import select
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, StorageError
@@ -188,10 +189,10 @@ def _listen(path: str) -> socket.socket:
     return listener
 
 
-def import_runtime_of(start: str) -> None:
-    """Import the runtime that a ``control.Start`` in JSON names; what is wrong with it shows in ``serve``."""
+def import_runtime_of(start: control.Start) -> None:
+    """Import the runtime that it names; what is wrong with that shows in ``serve``."""
     with contextlib.suppress(LitefleetError):
-        find_runtime(control.parse_start(start).engine.runtime)
+        find_runtime(start.engine.runtime)
     release_free_memory()
 
 
@@ -202,45 +203,48 @@ def _rename(start: control.Start) -> None:
         Path("/proc/self/comm").write_text(f"{model} {start.version}", encoding="ascii")
 
 
-def serve(arguments: list[str], gentle_s: float) -> int:
+def serve(
+    descriptor: int, start: control.Start, gentle_s: float, first: Callable[[], None] | None = None
+) -> int:
     """Serve one model until the pool says otherwise; the exit code.
 
     Args:
-        arguments: Descriptor of the control channel, and a ``control.Start`` in JSON.
+        descriptor: Of the control channel.
+        start: What to serve.
         gentle_s: For how long at most it leaves the processor to others until it is ready, seconds; 0 for not at all.
+        first: What to do before all else, as gently as the rest.
 
     Raises:
         NotYetError: It got next to nothing of the processor; nothing has been said, and a new program may begin again.
     """
-    channel = socket.socket(fileno=int(arguments[0]))
+    channel = socket.socket(fileno=descriptor)
     try:
-        return _serve(channel, control.parse_start(arguments[1]), gentle_s)
+        return _serve(channel, start, gentle_s, first)
     finally:
         # Left to the system, which closes it last of all: whoever sees that has nothing more to wait for.
         channel.detach()
 
 
-def _serve(channel: socket.socket, start: control.Start, gentle_s: float) -> int:
-    _rename(start)
+def _serve(
+    channel: socket.socket, start: control.Start, gentle_s: float, first: Callable[[], None] | None
+) -> int:
+    def prepare() -> tuple[Worker, control.Ready]:
+        if first is not None:
+            first()
+        _rename(start)
+        return _prepare(channel, start)
+
     try:
-        worker, ready = _get_ready(channel, start, gentle_s)
+        # Threads that a runtime makes are as gentle as the one that makes them, and stay so: where it is to have any,
+        # this is done as fast as it can be.
+        is_gentle = gentle_s and start.threads == 1 and start.tuning is None
+        worker, ready = run_gently(prepare, gentle_s) if is_gentle else prepare()
     except LitefleetError as error:
         _send(channel, control.failed_of(error))
         return 1
     if _send(channel, ready):
         worker.run()
     return 0
-
-
-def _get_ready(channel: socket.socket, start: control.Start, gentle_s: float) -> tuple[Worker, control.Ready]:
-    """Do all that comes before the first request, as gently as it can be.
-
-    Threads that a runtime makes are as gentle as the one that makes them, and stay so: where it is to have any, this is
-    done as fast as it can be.
-    """
-    if gentle_s and start.threads == 1 and start.tuning is None:
-        return run_gently(lambda: _prepare(channel, start), gentle_s)
-    return _prepare(channel, start)
 
 
 def _prepare(channel: socket.socket, start: control.Start) -> tuple[Worker, control.Ready]:

@@ -17,6 +17,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from edge_agent.inference.control import Start
+
 GENTLY = "--gently="
 """First argument of a worker that starts beside one that answers requests; followed by for how long, seconds."""
 LAUNCH = ("-c", f"import {__name__} as worker; worker.run()", __name__)
@@ -38,16 +40,19 @@ def import_msgspec() -> None:
         del sys.modules[_UNWANTED]
 
 
-def import_serving(start: str) -> None:
+def import_serving(order: str) -> Start:
     """Import what serving needs.
 
     Args:
-        start: A ``control.Start`` in JSON.
+        order: A ``control.Start`` in JSON; returned read.
     """
     import_msgspec()
+    from edge_agent.inference.control import parse_start
     from edge_agent.inference.serving import import_runtime_of
 
+    start = parse_start(order)
     import_runtime_of(start)
+    return start
 
 
 def main(arguments: list[str]) -> int:
@@ -61,26 +66,24 @@ def main(arguments: list[str]) -> int:
         gentle_s = float(arguments[0][len(GENTLY) :])
         arguments = arguments[1:]
     try:
-        if gentle_s:
-            run_gently(lambda: import_serving(arguments[1]), gentle_s)
-        else:
-            import_serving(arguments[1])
+        channel, order = arguments
+        start = run_gently(lambda: import_serving(order), gentle_s) if gentle_s else import_serving(order)
         from edge_agent.inference.serving import serve
 
-        return serve(arguments, gentle_s)
+        return serve(int(channel), start, gentle_s)
     except NotYetError:
-        begin_again(*arguments)
+        begin_again(channel, order)
 
 
-def begin_again(channel: str, start: str) -> NoReturn:
+def begin_again(channel: str, order: str) -> NoReturn:
     """Become a new program that serves without manners: nothing else ends a thread that is gentle.
 
     Args:
         channel: Descriptor of the control channel.
-        start: A ``control.Start`` in JSON.
+        order: A ``control.Start`` in JSON.
     """
     os.set_inheritable(int(channel), True)
-    os.execv(sys.executable, [sys.executable, *LAUNCH, channel, start])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, *LAUNCH, channel, order])  # noqa: S606
 
 
 def end(code: int) -> NoReturn:
