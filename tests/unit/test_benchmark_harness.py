@@ -70,3 +70,32 @@ def test_blocks_of_single_calls_take_turns_and_begin_with_one_untimed() -> None:
 def test_neighbouring_blocks_are_compared_with_each_other() -> None:
     assert harness.median_difference([3.0, 30.0, 12.0], [1.0, 10.0, 2.0]) == 10.0
     assert harness.median_ratio([3.0, 30.0, 12.0], [1.0, 10.0, 2.0]) == 3.0
+
+
+def test_processors_are_asked_to_stay_awake_for_as_long_as_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LITEFLEET_ASLEEP", raising=False)
+    (tmp_path / "latency").touch()
+
+    with harness.kept_awake(tmp_path / "latency") as is_awake:
+        assert is_awake
+        assert _is_open(tmp_path / "latency")
+    assert not _is_open(tmp_path / "latency")
+    assert (tmp_path / "latency").read_bytes() == bytes(4)
+
+
+def _is_open(path: Path) -> bool:
+    return any(link.readlink() == path for link in Path("/proc/self/fd").iterdir() if link.is_symlink())
+
+
+@pytest.mark.parametrize(("asleep", "name"), [("1", "latency"), ("0", "missing")])
+def test_where_processors_may_sleep_the_benchmark_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asleep: str, name: str
+) -> None:
+    monkeypatch.setenv("LITEFLEET_ASLEEP", asleep)
+    (tmp_path / "latency").touch()
+
+    with harness.kept_awake(tmp_path / name) as is_awake:
+        assert not is_awake
+    assert (tmp_path / "latency").read_bytes() == b""
