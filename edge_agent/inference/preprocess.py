@@ -8,7 +8,8 @@ PURE. Rules:
 3. A value outside the range is the nearest end of it; one that is not finite is refused.
 4. Where a model takes pixels (``contract.pixels``), a real value becomes the nearest pixel.
 5. Values are taken block by block, each operation on its own: fewer passes, by the reciprocal of the scale or by
-   whole numbers, would round some values otherwise.
+   whole numbers, would round some values otherwise. They are brought into the range first, so that none becomes an
+   infinite number of steps.
 """
 
 from __future__ import annotations
@@ -33,15 +34,16 @@ def check_finite(real: npt.NDArray[Any], name: str) -> None:
     Raises:
         InputError: With the tensor's name.
     """
+    if real.dtype.kind != "f":
+        return
     # Both ends are found in two thirds of the time of a sum, and either is NaN where any value is.
-    if real.dtype.kind == "f" and not _are_finite(
-        np.minimum.reduce(real, axis=None), np.maximum.reduce(real, axis=None)
-    ):
-        raise InputError(f"input {name!r} has values that are not finite")
+    ends = np.minimum.reduce(real, axis=None), np.maximum.reduce(real, axis=None)
+    if not (math.isfinite(ends[0]) and math.isfinite(ends[1])):
+        raise _not_finite(name)
 
 
-def _are_finite(lowest: float, highest: float) -> bool:
-    return math.isfinite(lowest) and math.isfinite(highest)
+def _not_finite(name: str) -> InputError:
+    return InputError(f"input {name!r} has values that are not finite")
 
 
 class Quantizer:
@@ -61,13 +63,20 @@ class Quantizer:
         self, name: str, shape: tuple[int, ...], scale: float, zero_point: int, dtype: np.dtype[Any]
     ) -> None:
         limits = np.iinfo(dtype)
+        largest = float(np.finfo(np.float32).max)
         self._name = name
-        self._scale = np.float32(scale)
-        self._zero_point = np.float32(zero_point)
-        self._lowest, self._highest = np.float32(limits.min), np.float32(limits.max)
+        # Arrays without dimensions: of a number numpy makes one at every call, which takes as long as 64 values.
+        self._lowest, self._highest = (
+            np.array(min(largest, max(-largest, (end - zero_point) * float(np.float32(scale)))), np.float32)
+            for end in (int(limits.min), int(limits.max))
+        )
+        self._scale, self._zero_point = np.array(scale, np.float32), np.array(zero_point, np.float32)
         self._stored = np.empty(shape, dtype)
         self._flat = self._stored.reshape(-1)
-        self._steps = np.empty(min(_BLOCK, self._flat.size), np.float32)
+        at_once = min(_BLOCK, self._flat.size)
+        self._steps = np.empty(at_once, np.float32)
+        self._marks = bytearray(at_once)
+        self._are_finite = np.frombuffer(self._marks, np.bool_)
 
     def quantize(self, real: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
         """Check and quantize; the result is overwritten by the next call.
@@ -78,24 +87,33 @@ class Quantizer:
         Raises:
             InputError: Values are not finite.
         """
-        flat = real.reshape(-1)
-        with np.errstate(over="ignore"):
-            for start in range(0, flat.size, _BLOCK):
-                self._quantize_block(flat[start : start + _BLOCK], self._flat[start : start + _BLOCK])
+        flat, stored = real.reshape(-1), self._flat
+        if len(flat) <= _BLOCK:
+            self._quantize_block(flat, stored, self._steps, self._are_finite)
+            return self._stored
+        for start in range(0, len(flat), _BLOCK):
+            block = flat[start : start + _BLOCK]
+            count = len(block)
+            self._quantize_block(
+                block, stored[start : start + _BLOCK], self._steps[:count], self._are_finite[:count]
+            )
         return self._stored
 
-    def _quantize_block(self, real: npt.NDArray[np.float32], stored: npt.NDArray[Any]) -> None:
-        steps = np.divide(real, self._scale, out=self._steps[: real.size])
-        lowest, highest = np.minimum.reduce(steps), np.maximum.reduce(steps)
-        if not _are_finite(lowest, highest):
-            own = (
-                real.copy()
-            )  # a finite value may be an infinite number of steps, or have become another by now
-            check_finite(own, self._name)
-            np.divide(own, self._scale, out=steps)
-        np.rint(steps, out=steps)
-        np.add(steps, self._zero_point, out=steps)
-        np.clip(steps, self._lowest, self._highest, out=steps)
+    def _quantize_block(
+        self,
+        real: npt.NDArray[np.float32],
+        stored: npt.NDArray[Any],
+        steps: npt.NDArray[np.float32],
+        are_finite: npt.NDArray[np.bool_],
+    ) -> None:
+        steps[...] = real
+        np.isfinite(steps, are_finite)
+        if 0 in self._marks:  # what an earlier block left there is not 0: it would have been refused
+            raise _not_finite(self._name)
+        steps.clip(self._lowest, self._highest, steps)
+        np.divide(steps, self._scale, steps)
+        np.rint(steps, steps)
+        np.add(steps, self._zero_point, steps)
         stored[...] = steps
 
 

@@ -55,17 +55,24 @@ def test_a_tensor_with_a_value_that_is_not_finite_is_refused_by_name(value: floa
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("place", [0, 70_000, 149_999])
-def test_quantizing_refuses_a_value_that_is_not_finite_wherever_it_is(value: float, place: int) -> None:
-    real = np.zeros(150_000, np.float32)
+@pytest.mark.parametrize(
+    ("count", "place"),
+    [(1, 0), (64, 63), (65_536, 65_535), (150_000, 0), (150_000, 70_000), (150_000, 149_999)],
+)
+def test_quantizing_refuses_a_value_that_is_not_finite_wherever_it_is(
+    value: float, count: int, place: int
+) -> None:
+    quantizer = a_quantizer(count)
+    real = np.ones(count, np.float32)
     real[place] = value
 
     with pytest.raises(InputError, match="'image'"):
-        a_quantizer(150_000).quantize(real)
+        quantizer.quantize(real)
+    assert quantizer.quantize(np.ones(count, np.float32)).tolist() == [2] * count
 
 
 @pytest.mark.parametrize(("dtype", "zero"), [("int8", -3), ("uint8", 128), ("int16", 0)])
-@pytest.mark.parametrize("count", [1, 65_536, 65_537, 150_528])
+@pytest.mark.parametrize("count", [1, 64, 65_536, 65_537, 150_528])
 def test_many_values_are_quantized_as_all_at_once(dtype: str, zero: int, count: int) -> None:
     real = np.random.default_rng(1).normal(0, 40, count).astype(np.float32)
     limits = np.iinfo(dtype)
@@ -75,6 +82,25 @@ def test_many_values_are_quantized_as_all_at_once(dtype: str, zero: int, count: 
     at_once = np.clip(np.rint(real / np.float32(0.3)) + np.float32(zero), limits.min, limits.max)
     assert stored.dtype == dtype
     assert np.array_equal(stored, at_once.astype(dtype))
+
+
+@pytest.mark.filterwarnings("error")
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=20),
+    st.floats(1.401298464324817e-45, 3.4028234663852886e38, width=32),
+    st.sampled_from([("int8", -128), ("int8", 127), ("int8", 3), ("uint8", 0), ("uint8", 128), ("int16", 0)]),
+)
+def test_values_beyond_the_range_are_its_ends_for_every_scale(
+    values: list[float], scale: float, kind: tuple[str, int]
+) -> None:
+    dtype, zero = kind
+    limits, real = np.iinfo(dtype), np.array(values, np.float32)
+
+    stored = a_quantizer(len(values), scale=scale, zero_point=zero, dtype=dtype).quantize(real)
+
+    with np.errstate(over="ignore"):
+        steps = np.rint(real / np.float32(scale)) + np.float32(zero)
+    assert stored.tolist() == np.clip(steps, limits.min, limits.max).tolist()
 
 
 def test_a_tensor_keeps_its_shape() -> None:
