@@ -93,6 +93,8 @@ class Connection(asyncio.BufferedProtocol):
         self._reserved = 0
         self._rest = b""
         self._is_last = False
+        self._is_paused = False
+        self._has_ended = False
         self._task: asyncio.Task[None] | None = None
 
     # The transport's calls.
@@ -109,15 +111,14 @@ class Connection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.BufferedProtocol``."""
         del exc
-        self._release()
+        if self.phase is not Phase.WORK:  # a body in work takes memory until it is answered
+            self._release()
         self._gateway.forget(self)
 
     def eof_received(self) -> bool:
         """A client that has said its last word still gets its answer."""
-        if self.phase in {Phase.WORK, Phase.WRITE}:
-            self._is_last = True
-            return True
-        return False
+        self._has_ended = self.phase in {Phase.WORK, Phase.WRITE}
+        return self._has_ended
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See ``asyncio.BufferedProtocol``."""
@@ -134,6 +135,11 @@ class Connection(asyncio.BufferedProtocol):
                 self._start_work()
         elif self.phase in {Phase.HEAD, Phase.CHUNKS}:
             self._take(self._gateway.buffer[:nbytes])
+        elif self.phase is not Phase.LINGER:
+            # The next request, before the answer: the rest of it waits with the system.
+            self._rest += self._gateway.buffer[:nbytes]
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Called when the client has taken all of an answer."""
@@ -259,7 +265,6 @@ class Connection(asyncio.BufferedProtocol):
         request = Request(method, target, memoryview(self._body), header_bytes)
         if not self._gateway.service.begin(request, self):
             self.work(self._gateway.service.answer(request))
-        self._transport.pause_reading()
 
     def work(self, answer: Coroutine[Any, Any, Response]) -> None:
         """Respond as soon as the answer to the request in work is found."""
@@ -281,9 +286,12 @@ class Connection(asyncio.BufferedProtocol):
             response: The answer.
             after: Called when it is on its way, before another request begins.
         """
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            self._release()
+        else:
             self.phase = Phase.WRITE
             self._is_last |= self._gateway.is_ending or self._head is None or self._head.is_last
+            self._is_last |= self._has_ended and not self._rest
             self._transport.write(encode(response, is_last=self._is_last))
             self.ends = self._loop.time() + self._limits.receive_timeout_s
         if after is not None:
@@ -299,10 +307,14 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._rest_until_next()
-        self._transport.resume_reading()
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
         rest, self._rest = self._rest, b""
         if rest:
             self._take(memoryview(rest))
+        if self._has_ended and self.phase is not Phase.WORK:  # whatever is missing will not come
+            self._transport.close()
 
     def _rest_until_next(self) -> None:
         if self._h11.their_state is not h11.IDLE:
