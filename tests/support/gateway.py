@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.inference_slots import ROOT
+from tests.support.inference_slots import ROOT, images_of, tensor_of
 
+INFER = "/v2/models/digits/infer"
 WAIT_S = 30.0
 
 
@@ -104,3 +105,24 @@ def a_gateway(run_dir: Path, **settings: object) -> Iterator[RunningGateway]:
                 assert process.wait(WAIT_S) == 0
         finally:
             process.kill()
+
+
+def a_request(digit: int = 3) -> dict[str, Any]:
+    """A digit's image for ``INFER``, as numbers in JSON."""
+    tensor = {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32"}
+    return {"inputs": [tensor | {"data": tensor_of(images_of(digit)[0]).tolist()}]}
+
+
+def a_binary_request(digit: int = 3) -> tuple[bytes, int]:
+    """The same as a body with the tensor in binary, and the length of its JSON."""
+    content = tensor_of(images_of(digit)[0]).tobytes()
+    tensor = {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32"}
+    header = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(content)}}]}).encode()
+    return header + content, len(header)
+
+
+def a_raw_request(digit: int, more: str = "") -> bytes:
+    """The same with its head; ``more`` are lines of that."""
+    body, header_bytes = a_binary_request(digit)
+    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{more}"
+    return f"{head}Inference-Header-Content-Length: {header_bytes}\r\n\r\n".encode() + body

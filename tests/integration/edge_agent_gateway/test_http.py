@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import http.client
 import json
 import os
@@ -14,32 +13,24 @@ import socket
 import stat
 import struct
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.tensor import DType, TensorSpec
 from edge_agent.inference.pool import Pool, WorkerSpec
-from tests.support.gateway import RunningGateway, a_gateway, read_answer
+from tests.support.gateway import (
+    INFER,
+    RunningGateway,
+    a_binary_request,
+    a_gateway,
+    a_raw_request,
+    a_request,
+    read_answer,
+)
 from tests.support.inference_models import a_pair_of_reshapes
-from tests.support.inference_slots import START_S, a_slot, images_of, is_running, serve, tensor_of, wait_until
-
-INFER = "/v2/models/digits/infer"
-
-
-def a_request(digit: int = 3) -> dict[str, Any]:
-    tensor = {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32"}
-    return {"inputs": [tensor | {"data": tensor_of(images_of(digit)[0]).tolist()}]}
-
-
-def a_binary_request(digit: int = 3) -> tuple[bytes, int]:
-    content = tensor_of(images_of(digit)[0]).tobytes()
-    tensor = {"name": "image", "shape": [1, 8, 8, 1], "datatype": "FP32"}
-    header = json.dumps({"inputs": [tensor | {"parameters": {"binary_data_size": len(content)}}]}).encode()
-    return header + content, len(header)
+from tests.support.inference_slots import START_S, a_slot, is_running, serve, wait_until
 
 
 def test_health_metadata_and_inference_as_documents(gateway: RunningGateway) -> None:
@@ -101,7 +92,7 @@ def test_values_that_are_not_finite_are_the_models_refusal(gateway: RunningGatew
 def test_requests_of_one_connection_are_answered_in_turn_also_when_sent_at_once(
     gateway: RunningGateway,
 ) -> None:
-    requests = [_a_raw_request(digit) for digit in (1, 2, 3)]
+    requests = [a_raw_request(digit) for digit in (1, 2, 3)]
     requests[-1] = requests[-1].replace(b"Host:", b"Connection: close\r\nHost:", 1)
     with gateway.connect() as connection:
         connection.sendall(b"".join(requests))
@@ -109,18 +100,12 @@ def test_requests_of_one_connection_are_answered_in_turn_also_when_sent_at_once(
     assert re.findall(rb'"label":"(.)"', answers) == [b"1", b"2", b"3"]
 
 
-def _a_raw_request(digit: int, more: str = "") -> bytes:
-    body, header_bytes = a_binary_request(digit)
-    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n{more}"
-    return f"{head}Inference-Header-Content-Length: {header_bytes}\r\n\r\n".encode() + body
-
-
 @pytest.mark.parametrize("cut", [0, 40, 150, 300])
 def test_heads_alike_and_heads_of_their_own_follow_each_other(gateway: RunningGateway, cut: int) -> None:
     labels = []
     with gateway.connect() as connection:
         for digit, more in ((1, ""), (2, ""), (3, "X-More: 1\r\n"), (4, "X-More: 1\r\n"), (5, "")):
-            request = _a_raw_request(digit, more)
+            request = a_raw_request(digit, more)
             connection.sendall(request[:cut])
             assert not select.select([connection], [], [], 0.02)[0]  # its first piece arrives alone
             connection.sendall(request[cut:])
@@ -256,95 +241,6 @@ def test_an_orderly_end_answers_what_is_in_work(pool: Pool, run_dir: Path) -> No
         assert read_answer(busy)[0] == 200
         assert running.process.wait(10) == 0
     assert is_running(handle.pid)
-
-
-@contextlib.contextmanager
-def in_work(
-    running: RunningGateway, worker: int, content: bytes
-) -> Iterator[tuple[socket.socket, Callable[[], None]]]:
-    """A connection whose first request is with a worker that waits, and what lets that go on."""
-
-    def go_on() -> None:
-        os.kill(worker, signal.SIGCONT)
-
-    running.ask("POST", INFER, a_request())
-    with running.connect() as connection:
-        os.kill(worker, signal.SIGSTOP)
-        try:
-            connection.sendall(content)
-            _wait_until_taken(running)
-            yield connection, go_on
-        finally:
-            go_on()
-
-
-def _wait_until_taken(running: RunningGateway) -> None:
-    """What lies there before these are asked is taken before the second: the gateway has one thread."""
-    for _ in range(2):
-        assert running.ask("GET", "/v2/health/live")[0] == 200
-
-
-@pytest.mark.parametrize("at_once", [True, False])
-@pytest.mark.parametrize("missing", [0, 1, 300])
-def test_who_says_more_while_a_request_is_in_work_and_then_no_more_gets_what_was_asked(
-    pool: Pool, run_dir: Path, *, at_once: bool, missing: int
-) -> None:
-    worker = serve(pool).pid
-    first, second = _a_raw_request(1), _a_raw_request(2)
-    second = second[: len(second) - missing]
-    with (
-        a_gateway(run_dir) as running,
-        in_work(running, worker, first + second if at_once else first) as (connection, go_on),
-    ):
-        if not at_once:
-            for part in (second[:100], second[100:]):
-                connection.sendall(part)
-                _wait_until_taken(running)
-        connection.shutdown(socket.SHUT_WR)
-        _wait_until_taken(running)
-        go_on()
-        answers = b"".join(iter(lambda: connection.recv(65536), b""))
-    wanted = [b"1"] if missing else [b"1", b"2"]
-    assert (re.findall(rb'"label":"(.)"', answers), answers.count(b"HTTP/1.1 ")) == (wanted, len(wanted))
-
-
-def test_what_a_client_says_while_its_request_is_in_work_waits_with_the_system(
-    pool: Pool, run_dir: Path
-) -> None:
-    worker = serve(pool).pid
-    request = _a_raw_request(3)
-    with (
-        a_gateway(run_dir, deadline_s=20.0) as running,
-        in_work(running, worker, request) as (connection, go_on),
-    ):
-        before = running.memory_mib()
-        connection.settimeout(0.5)
-        with pytest.raises(TimeoutError):
-            connection.sendall(request * (32_000_000 // len(request)))
-        assert running.memory_mib() - before < 1
-        connection.settimeout(20)
-        go_on()
-        assert read_answer(connection)[2]["parameters"]["label"] == "3"
-
-
-def test_a_body_takes_its_memory_until_its_request_is_over_also_when_the_client_is_gone(
-    pool: Pool, run_dir: Path
-) -> None:
-    worker = serve(pool).pid
-    head = f"POST {INFER} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1024\r\n\r\n"
-    body = head.encode() + bytes(1024)
-    with a_gateway(run_dir, max_body_bytes=1024, max_concurrent=64, deadline_s=20.0) as running:
-        assert running.say(body)[0] == 400
-        with in_work(running, worker, _a_raw_request(1)) as (_, go_on):
-            for _ in range(12):
-                with running.connect() as leaving:
-                    leaving.sendall(_a_raw_request(1))
-                    _wait_until_taken(running)
-                    leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                _wait_until_taken(running)
-            assert running.say(body)[0] == 503
-            go_on()
-            wait_until(lambda: running.say(body)[0] == 400, "room again")
 
 
 def test_a_port_that_is_taken_is_told(gateway: RunningGateway, shared_pool: tuple[Path, Pool]) -> None:
