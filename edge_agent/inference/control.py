@@ -166,13 +166,13 @@ def encode_control(message: Start | ToWorker | FromWorker) -> bytes:
     return msgspec.json.encode(message)
 
 
-def parse_start(text: str) -> Start:
-    """Read a worker's argument.
+def parse_start(order: str | bytes) -> Start:
+    """Read a worker's argument, or an order to the fork server.
 
     Raises:
         MessageError: It is no Start.
     """
-    return _decode(_START, text.encode())
+    return _decode(_START, order.encode() if isinstance(order, str) else order)
 
 
 def parse_to_worker(record: bytes) -> ToWorker:

@@ -95,7 +95,7 @@ class ForkServer:
             _close_all(passed)
             return True
         try:
-            start = control.parse_start(order.decode())
+            start = control.parse_start(order)
             self._import_runtime(start)
             # A runtime may have started threads, and no fork has them.
             is_whole = len(list(Path("/proc/self/task").iterdir())) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from contract.errors import RuntimeLoadError
 from edge_agent import connect
+from edge_agent.inference.forking import ForkServerHandle
 from edge_agent.inference.pool import Crash, Pool, PoolLimits
 from tests.support.inference_slots import (
     START_S,
@@ -184,6 +186,24 @@ def test_a_runtime_that_starts_threads_is_executed(
         os.kill(handle.pid, signal.SIGBUS)
         wait_until(lambda: bool(crashes), "the news of its death")
         assert crashes[0].signal == "SIGBUS"
+
+
+def test_an_order_that_cannot_be_read_is_refused_in_words_and_the_server_goes_on(run_dir: Path) -> None:
+    server = ForkServerHandle(str(run_dir))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        with ours, theirs:
+            for order in (b"{}", b"\xff", b"[]"):
+                refused = server.fork(order, theirs)
+                assert refused is not None
+                assert refused.wait(START_S) is None
+                assert b"no process can be forked: control record cannot be read" in os.read(
+                    refused.output, 4096
+                )
+                refused.close()
+            assert not server.is_gone
+    finally:
+        server.close()
 
 
 def test_a_server_that_ends_again_and_again_is_given_up(run_dir: Path) -> None:
