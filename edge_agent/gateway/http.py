@@ -93,7 +93,6 @@ class Connection(asyncio.BufferedProtocol):
         self._reserved = 0
         self._rest = b""
         self._is_last = False
-        self._is_paused = False
         self._has_ended = False
         self._task: asyncio.Task[None] | None = None
 
@@ -138,7 +137,6 @@ class Connection(asyncio.BufferedProtocol):
         elif self.phase is not Phase.LINGER:
             # The next request, before the answer: the rest of it waits with the system.
             self._rest += self._gateway.buffer[:nbytes]
-            self._is_paused = True
             self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -307,9 +305,7 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
             return
         self._rest_until_next()
-        if self._is_paused:
-            self._is_paused = False
-            self._transport.resume_reading()
+        self._transport.resume_reading()
         rest, self._rest = self._rest, b""
         if rest:
             self._take(memoryview(rest))
