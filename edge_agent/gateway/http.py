@@ -14,38 +14,31 @@ from __future__ import annotations
 import asyncio
 import enum
 import logging
+import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import h11
 
 from contract.errors import LitefleetError, OverloadError, TooLargeError
 from edge_agent.gateway.responses import Response, error_response, failed_response
 from edge_agent.gateway.routes import HttpError
-from edge_agent.gateway.wire import Head, Request, count, encode, is_last_request
-from edge_agent.loopback import is_loopback
+from edge_agent.gateway.wire import Head, Request, check_headers, count, encode, is_last_request
 
 if TYPE_CHECKING:
+    from edge_agent.gateway.attendants import Back, Death
     from edge_agent.gateway.server import Gateway
 
 HEAD_MAX_BYTES = 16384
 BUFFER_BYTES = 1 << 16
 _LINGER_S = 2.0
 """How long a client that was refused in the middle of its body is listened to, so that it can read the answer."""
+_RELUCTANT = 16
+"""After how many like requests a client is lent once more whom its attendant could not serve."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 logger = logging.getLogger(__name__)
-
-
-class Answers(Protocol):
-    """Who answers requests that have arrived."""
-
-    def begin(self, request: Request, connection: Connection) -> bool:
-        """Begin what can be begun at once: True when ``respond`` or ``work`` of the connection will be called later."""
-
-    async def answer(self, request: Request) -> Response:
-        """Answer; never raises for what a client can do."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +57,7 @@ class Phase(enum.Enum):
     BODY = enum.auto()
     CHUNKS = enum.auto()
     WORK = enum.auto()
+    LENT = enum.auto()
     WRITE = enum.auto()
     LINGER = enum.auto()
 
@@ -88,6 +82,7 @@ class Connection(asyncio.BufferedProtocol):
         self._h11 = _new_parser()
         self._head: Head | None = None
         self._known: _Known | None = None
+        self._alike = 0
         self._body = bytearray()
         self._filled = 0
         self._reserved = 0
@@ -153,8 +148,10 @@ class Connection(asyncio.BufferedProtocol):
             self.ends = self._loop.time() + self._limits.receive_timeout_s
         try:
             if known is not None and content[: len(known.content)] == known.content:
+                self._alike += 1
                 self._begin_again(known, content[len(known.content) :])
                 return
+            self._alike = min(0, self._alike)
             came = bytes(content)
             is_first = self._h11.their_state is h11.IDLE and not self._h11.trailing_data[0]
             self._h11.receive_data(came)
@@ -185,7 +182,7 @@ class Connection(asyncio.BufferedProtocol):
             came: All that came of this request until now; empty when it came in pieces.
         """
         headers = dict(head.headers)
-        self._check_headers(headers)
+        check_headers(headers, is_local=bool(self._limits.socket))
         self._head = Head(
             method=head.method.decode("ascii"),
             target=head.target.decode("ascii"),
@@ -227,18 +224,6 @@ class Connection(asyncio.BufferedProtocol):
         if self._filled == size:
             self._start_work()
 
-    def _check_headers(self, headers: dict[bytes, bytes]) -> None:
-        if b"transfer-encoding" in headers and b"content-length" in headers:
-            raise HttpError(400, "a request has Content-Length or Transfer-Encoding, not both")
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise HttpError(415, "compressed bodies are not taken", remedy="send the body as it is")
-        if not self._limits.socket:
-            # A page in a browser may not reach the gateway under a name of its own (DNS rebinding).
-            host = headers.get(b"host", b"").decode("ascii", "replace").rpartition("]")
-            name = host[0].lstrip("[") or host[2].partition(":")[0]
-            if not is_loopback(name):
-                raise HttpError(421, "the Host is not this machine", remedy="ask http://127.0.0.1")
-
     def _reserve(self, size: int) -> None:
         if not self._gateway.reserve(size):
             raise OverloadError("the bodies of other requests take all memory there is for them")
@@ -259,10 +244,12 @@ class Connection(asyncio.BufferedProtocol):
         assert self._head is not None  # noqa: S101 - the phase is reached through it
         self.phase = Phase.WORK
         self.ends = float("inf")  # the service keeps its deadline
-        method, target, header_bytes, _ = self._head
-        request = Request(method, target, memoryview(self._body), header_bytes)
+        request = self._request(self._head)
         if not self._gateway.service.begin(request, self):
             self.work(self._gateway.service.answer(request))
+
+    def _request(self, head: Head) -> Request:
+        return Request(head.method, head.target, memoryview(self._body), head.inference_header_bytes)
 
     def work(self, answer: Coroutine[Any, Any, Response]) -> None:
         """Respond as soon as the answer to the request in work is found."""
@@ -299,6 +286,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def _finish_response(self) -> None:
         self._release()
+        if self._alike > 0 and self._try_to_lend():
+            return
         self._gateway.keep_body(self._body)
         self._body = bytearray()
         if self._is_last:
@@ -311,6 +300,56 @@ class Connection(asyncio.BufferedProtocol):
             self._take(memoryview(rest))
         if self._has_ended and self.phase is not Phase.WORK:  # whatever is missing will not come
             self._transport.close()
+
+    def _try_to_lend(self) -> bool:
+        """Have an attendant serve a client that asks again what it asked, if one is free."""
+        if self._is_last or self._has_ended or self._rest or self._head is None or self._known is None:
+            return False
+        # Now, not when it has begun: whatever comes from now on is the attendant's.
+        self._transport.pause_reading()
+        if not self._gateway.service.attend(self._request(self._head), self._known.content, self):
+            return False
+        self._gateway.keep_body(self._body)
+        self._body = bytearray()
+        self.phase = Phase.LENT
+        self.ends = float("inf")  # the attendant sends it back
+        return True
+
+    def lend(self) -> socket.socket:
+        """See ``edge_agent.gateway.attendants.Guest``."""
+        client: socket.socket = self._transport.get_extra_info("socket").dup()
+        client.setblocking(True)  # so is its brother, which is not read meanwhile
+        return client
+
+    def come_back(self, back: Back) -> bool:
+        """See ``edge_agent.gateway.attendants.Guest``."""
+        if back.is_broken:
+            self._transport.abort()
+        if self._transport.is_closing():
+            return False
+        self._alike = 0 if back.served else -_RELUCTANT
+        self._rest_until_next()
+        self._transport.resume_reading()
+        if back.death is not None and self._known is not None:
+            return self._ask_again(back.content, self._known, back.death)
+        if back.content:
+            self._take(memoryview(back.content))
+        elif self._gateway.is_ending:
+            self._transport.close()
+        return False
+
+    def _ask_again(self, content: bytes, known: _Known, death: Death) -> bool:
+        """Go on with a whole request whose worker ended."""
+        try:
+            self._reserve(known.size)
+        except LitefleetError as error:
+            self._refuse(error)
+            return False
+        self.is_idle = False
+        self._head, self._body = known.head, bytearray(content[len(known.content) :])
+        self.phase, self.ends = Phase.WORK, float("inf")
+        self.work(self._gateway.service.ask_again(self._request(known.head), *death))
+        return True
 
     def _rest_until_next(self) -> None:
         if self._h11.their_state is not h11.IDLE:

@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from contract.errors import StorageError
-from edge_agent.gateway.http import BUFFER_BYTES, Answers, Connection
+from edge_agent.gateway.answers import Answers
+from edge_agent.gateway.http import BUFFER_BYTES, Connection
 from edge_agent.gateway.service import Service
 from edge_agent.gateway.settings import MAX_CONNECTIONS, GatewaySettings
 from edge_agent.inference.async_client import connect_async
@@ -101,6 +102,7 @@ class Gateway:
     async def drain(self) -> None:
         """End every connection, those with a request in work after its answer or ``_END_S``."""
         self.is_ending = True
+        self.service.end()
         ends = asyncio.get_running_loop().time() + _END_S
         while self._connections and asyncio.get_running_loop().time() < ends:
             for connection in list(self._connections):
@@ -173,7 +175,7 @@ async def serve(run_dir: Path, settings: GatewaySettings) -> None:
                 gateway.sweep(loop.time())
                 sweeps += 1
                 if sweeps % _NOTE_EVERY == 0:
-                    service.note_refused()
+                    service.sweep()
 
 
 def _watch_input(ended: asyncio.Event) -> None:

@@ -18,6 +18,7 @@ from contract.errors import InputError, LitefleetError, NotFoundError, OverloadE
 from contract.identifiers import parse_model
 from edge_agent.capabilities import agent_version
 from edge_agent.gateway import responses
+from edge_agent.gateway.attendants import Attendants, Guest
 from edge_agent.gateway.plans import plan_of
 from edge_agent.gateway.requests import InferRequest, check_fit, feed_arrays, parse_infer
 from edge_agent.gateway.responses import Response
@@ -50,11 +51,20 @@ class Service:
         self._deadline_s = settings.deadline_s
         self._tallies: dict[str, ModelTally] = {}
         self._shortcut = Shortcut(fleet, settings.deadline_s, self._tallies, self)
+        self._attendants = Attendants(fleet, self._shortcut.plans, settings)
         self._noted_refused = 0
 
     def begin(self, request: Request, client: Client) -> bool:
         """Begin what was answered in the same words before; see ``edge_agent.gateway.shortcut.Shortcut``."""
         return self._shortcut.begin(request, client)
+
+    def attend(self, request: Request, head: bytes, guest: Guest) -> bool:
+        """Have a client served by an attendant; see ``edge_agent.gateway.attendants.Attendants``."""
+        return self._attendants.attend(request, head, guest)
+
+    def end(self) -> None:
+        """Have every client come back from its attendant."""
+        self._attendants.end()
 
     async def answer(self, request: Request) -> Response:
         """Answer a request; never raises for what a client can do."""
@@ -66,8 +76,9 @@ class Service:
         except LitefleetError as error:
             return responses.error_response(error)
 
-    def note_refused(self) -> None:
-        """Log how many requests were refused since the last time, if any were."""
+    def sweep(self) -> None:
+        """Let workers go that are no longer asked, and log how many requests were refused since the last time."""
+        self._attendants.sweep()
         refused = sum(tally.refused for tally in self._tallies.values())
         if refused > self._noted_refused:
             logger.warning("refused %d requests: too many were waiting", refused - self._noted_refused)
@@ -173,7 +184,7 @@ class Service:
 
     async def _statistics(self, names: Sequence[str]) -> Response:
         entries = [
-            self._tallies.get(name, ModelTally()).as_statistics(
+            (self._tallies.get(name, ModelTally()) + self._attendants.tally(name)).as_statistics(
                 name, (await self._model(name).describe()).version
             )
             for name in names

@@ -21,7 +21,7 @@ from edge_agent.gateway.wire import Request, encode
 from edge_agent.inference.asking import error_of_failure
 from edge_agent.inference.async_client import AsyncAgent
 from edge_agent.inference.async_connection import AsyncConnection
-from edge_agent.inference.dialogue import WorkerGoneError
+from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.lane import Lane
 from edge_agent.inference.protocol import Failure, Result, Welcome
 
@@ -115,6 +115,13 @@ class Shortcut:
         return plan if plan is not None and len(request.body) - end == plan.content_bytes else None
 
 
+def response_to(form: Form, answer: Result | Failure, dialogue: Dialogue) -> Response:
+    """A worker's answer as a response; raises the error that a failure stands for."""
+    if isinstance(answer, Failure):
+        raise error_of_failure(answer)
+    return fill_in(form, answer, dialogue.read_bytes(form.outputs))
+
+
 @dataclass
 class _Trip:
     """A request on its short way: who waits for its answer."""
@@ -178,9 +185,7 @@ class _Trip:
         self.client.respond(error_response(error), self._count)
 
     def _response(self, answer: Result | Failure) -> Response:
-        if isinstance(answer, Failure):
-            raise error_of_failure(answer)
-        return fill_in(self.form, answer, self.connection.dialogue.read_bytes(self.form.outputs))
+        return response_to(self.form, answer, self.connection.dialogue)
 
     def _count(self) -> None:
         taken_s = time.monotonic() - self.began

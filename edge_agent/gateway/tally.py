@@ -44,6 +44,17 @@ class ModelTally:
         self.failure_ns += int(taken_s * 1e9)
         self.refused += is_overload
 
+    def __add__(self, other: ModelTally) -> ModelTally:
+        """Both together."""
+        return ModelTally(
+            successes=self.successes + other.successes,
+            success_ns=self.success_ns + other.success_ns,
+            failures=self.failures + other.failures,
+            failure_ns=self.failure_ns + other.failure_ns,
+            refused=self.refused + other.refused,
+            last_ms=max(self.last_ms, other.last_ms),
+        )
+
     def as_statistics(self, model: str, version: str) -> dict[str, object]:
         """One entry of ``model_stats``; ``refused`` is litefleet's own."""
         return {

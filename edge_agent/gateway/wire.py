@@ -3,17 +3,19 @@
 PURE. Rules:
 
 1. What is written has our own words only, so it is written without h11, in a third of the time.
-2. A connection ends with its answer where the client wants that, or speaks HTTP/1.0 (RFC 9112, clause 9.3).
+2. What is not served is refused from the head alone, before anything is kept for it.
+3. A connection ends with its answer where the client wants that, or speaks HTTP/1.0 (RFC 9112, clause 9.3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 from edge_agent.gateway.responses import Response
 from edge_agent.gateway.routes import HttpError
+from edge_agent.loopback import is_loopback
 
 _COUNT_MAX_DIGITS = 12
 _STARTS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
@@ -77,6 +79,28 @@ def is_last_request(version: bytes, headers: Iterable[tuple[bytes, bytes]]) -> b
         for name, value in headers
         if name == b"connection"
     )
+
+
+def check_headers(headers: Mapping[bytes, bytes], *, is_local: bool) -> None:
+    """Whether a request's headers say nothing that is not served.
+
+    Args:
+        headers: Names in lower case, and values.
+        is_local: Whether it came through a Unix socket.
+
+    Raises:
+        HttpError: They do.
+    """
+    if b"transfer-encoding" in headers and b"content-length" in headers:
+        raise HttpError(400, "a request has Content-Length or Transfer-Encoding, not both")
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise HttpError(415, "compressed bodies are not taken", remedy="send the body as it is")
+    if not is_local:
+        # A page in a browser may not reach the gateway under a name of its own (DNS rebinding).
+        host = headers.get(b"host", b"").decode("ascii", "replace").rpartition("]")
+        name = host[0].lstrip("[") or host[2].partition(":")[0]
+        if not is_loopback(name):
+            raise HttpError(421, "the Host is not this machine", remedy="ask http://127.0.0.1")
 
 
 def count(value: bytes | None) -> int | None:

@@ -46,6 +46,10 @@ class Area:
         count = shape[0] * shape[1] * shape[2]
         return np.frombuffer(self._memory, np.uint8, count, offset).reshape(shape)
 
+    def part(self, offset: int, count: int) -> memoryview:
+        """View of bytes at an offset."""
+        return memoryview(self._memory)[offset : offset + count]
+
     def put(self, offset: int, content: bytes | memoryview) -> None:
         """Write bytes at an offset."""
         self._memory[offset : offset + len(content)] = content

@@ -14,6 +14,7 @@ import select
 import socket
 import struct
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,17 +126,53 @@ class Connection:
         """
         if self.dialogue.room_bytes < 0:
             return self._ask_first(feed, timeout_s)
+        return self._exchange(self.dialogue.request(feed), timeout_s, self._rehearse)
+
+    def share(self, timeout_s: float) -> None:
+        """Share memory for the tensors, so that they can be put there before a request; once per connection.
+
+        Args:
+            timeout_s: How long to wait.
+
+        Raises:
+            WorkerGoneError: The worker is gone.
+            DeadlineError: No answer in time.
+            AgentUnavailableError: The worker refuses the memory, or there is none.
+        """
+        self._set_timeout(timeout_s)
+        self._offer(0)
+        self.dialogue.conclude_offer(self._receive())
+
+    def ask_in_place(
+        self, timeout_s: float, rehearse: Callable[[], None], *, is_alone: bool
+    ) -> protocol.Result | protocol.Failure:
+        """Ask with what lies in the dialogue's ``sinks``; raises as ``ask``.
+
+        Args:
+            timeout_s: How long to wait.
+            rehearse: Called shortly before the answer is expected, to do with the last one what will be done with it.
+            is_alone: Whether no other request is under way, so that there is a processor to stay awake on for it.
+        """
+        return self._exchange(self.dialogue.request_of_sinks(), timeout_s, rehearse if is_alone else None)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the worker neither said anything nor closed the connection, while nobody asked."""
+        return not self._poll.poll(0)
+
+    def _exchange(
+        self, frame: bytes, timeout_s: float, rehearse: Callable[[], None] | None
+    ) -> protocol.Result | protocol.Failure:
         if not self._timeout_s - _TIMEOUT_STEP_S < timeout_s <= self._timeout_s:
             self._set_timeout(timeout_s)
-        asleep_s = self._expectation.asleep_s()
+        asleep_s = self._expectation.asleep_s() if rehearse is not None else None
         is_awake = asleep_s is not None and self._patience.try_awake()
-        frame = self.dialogue.request(feed)
         began = time.perf_counter()
         self._send(frame)
         if self._before is not None:
             self._hear_of_memory()
-        if is_awake:
-            self._linger(asleep_s or 0.0)
+        if is_awake and rehearse is not None:
+            self._linger(asleep_s or 0.0, rehearse)
         answer = self._receive()
         self._expectation.note(time.perf_counter() - began)
         return self.dialogue.understand(answer)
@@ -144,9 +181,7 @@ class Connection:
         """Share memory and ask at once: after a switch this is the request that takes longest."""
         ends = time.monotonic() + timeout_s
         self._set_timeout(timeout_s)
-        frame, descriptor = self.dialogue.offer(feed.image_bytes)
-        self._descriptor = Descriptor(descriptor)
-        self._send_memory(frame, self._descriptor)
+        self._offer(feed.image_bytes)
         request = self.dialogue.request(feed)
         with contextlib.suppress(WorkerGoneError):  # a worker that refuses the memory says so and leaves
             self._send(request)
@@ -158,6 +193,11 @@ class Connection:
         self.dialogue.conclude_offer(answer)
         self._set_timeout(ends - time.monotonic())
         return self.dialogue.understand(self._receive())
+
+    def _offer(self, image_bytes: int) -> None:
+        frame, descriptor = self.dialogue.offer(image_bytes)
+        self._descriptor = Descriptor(descriptor)
+        self._send_memory(frame, self._descriptor)
 
     def _hear_of_memory(self) -> None:
         """Take the worker's answer to the memory that was brought along."""
@@ -213,14 +253,17 @@ class Connection:
             raise WorkerGoneError(f"the worker of {self._name} has closed the connection")
         return self._frame[:size]
 
-    def _linger(self, asleep_s: float) -> None:
+    def _rehearse(self) -> None:
+        rehearse(self.dialogue)
+
+    def _linger(self, asleep_s: float, rehearse: Callable[[], None]) -> None:
         """Sleep, then stay awake for an answer that will be there in a moment, as the last ones were."""
         if asleep_s:
             if self._socket.fileno() >= _SELECT_END:
                 return
             lies_down = time.perf_counter()
             if not select.select((self._socket,), (), (), asleep_s)[0]:
-                rehearse(self.dialogue)
+                rehearse()
                 self._expectation.note_late(time.perf_counter() - lies_down - asleep_s)
         began = time.perf_counter()
         ends = began + self._expectation.awake_s()
@@ -228,7 +271,7 @@ class Connection:
         has_come = False
         while not has_come and (now := time.perf_counter()) < ends:
             if now > again:
-                rehearse(self.dialogue)
+                rehearse()
                 again = now + _COOLS_S
             has_come = bool(self._poll.poll(0))
         self._patience.note(has_come=has_come)
@@ -241,6 +284,11 @@ class Connection:
         rounded = max(1, math.ceil(timeout_s / _TIMEOUT_STEP_S)) * _TIMEOUT_STEP_S
         if rounded != self._timeout_s:
             self._timeout_s = rounded
-            value = _TIMEVAL.pack(int(rounded), round(rounded % 1 * 1e6))
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+            bound_waits(self._socket, rounded, rounded)
+
+
+def bound_waits(connected: socket.socket, receive_s: float, send_s: float) -> None:
+    """Have the kernel end every wait at a blocking socket with ``BlockingIOError`` after a time."""
+    for option, wait_s in ((socket.SO_RCVTIMEO, receive_s), (socket.SO_SNDTIMEO, send_s)):
+        value = _TIMEVAL.pack(int(wait_s), round(wait_s % 1 * 1e6))
+        connected.setsockopt(socket.SOL_SOCKET, option, value)

@@ -135,12 +135,11 @@ class Dialogue:
         Returns:
             The frame to send.
         """
-        self._sequence = self._sequence % _WORDS_MAX + 1
         if feed.tensors:
             for view, tensor in zip(self._inputs, feed.tensors, strict=True):
                 view[...] = tensor
-            self.is_waiting = True
-            return protocol.encode_request_of_tensors(self._sequence)
+            return self.request_of_sinks()
+        self._sequence = self._sequence % _WORDS_MAX + 1
         if feed.image is not None:
             request = protocol.Request(self._sequence, *feed.image.shape)
             self._area.image(self.welcome.tensor_bytes, feed.image.shape)[...] = feed.image
@@ -159,9 +158,17 @@ class Dialogue:
         Returns:
             The frame to send.
         """
-        self._sequence = self._sequence % _WORDS_MAX + 1
         for place, piece in zip(self.welcome.inputs, pieces, strict=True):
             self._area.put(place.offset, piece)
+        return self.request_of_sinks()
+
+    def sinks(self) -> list[memoryview]:
+        """Where the bytes of every input lie in the memory that was accepted, in the model's order."""
+        return [self._area.part(place.offset, place.size_bytes()) for place in self.welcome.inputs]
+
+    def request_of_sinks(self) -> bytes:
+        """The frame of a request whose tensors are in ``sinks`` already."""
+        self._sequence = self._sequence % _WORDS_MAX + 1
         self.is_waiting = True
         return protocol.encode_request_of_tensors(self._sequence)
 

@@ -29,6 +29,9 @@ from edge_agent.inference.asking import (
 from edge_agent.inference.async_connection import AsyncConnection, open_connection
 from edge_agent.inference.dialogue import WorkerGoneError
 
+_LEAST_FREE = 2
+"""Turns there have to be for one of them to be lent."""
+
 
 class Lane:
     """All requests of this event loop to a model.
@@ -41,6 +44,7 @@ class Lane:
 
     Attributes:
         refused: How many requests found the queue full.
+        path: Of the model's socket.
         known: The worker that was connected to last, and what it serves.
     """
 
@@ -48,8 +52,8 @@ class Lane:
         self.name = name
         self.refused = 0
         self._run_dir = run_dir
-        self._path = run_dir / protocol.socket_name(name)
-        self._link = str(self._path)
+        self.path = run_dir / protocol.socket_name(name)
+        self._link = str(self.path)
         self._connections = connections
         self._max_waiting = max_waiting
         self._free = connections
@@ -114,6 +118,22 @@ class Lane:
         else:
             connection.close()
         self._leave()
+
+    def lend(self) -> bool:
+        """Take a turn for longer than one request, where that leaves one for the others; ``take_back`` ends it."""
+        if self._free < _LEAST_FREE or self._queue:
+            return False
+        self._free -= 1
+        return True
+
+    def take_back(self) -> None:
+        """End what ``lend`` began."""
+        self._leave()
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether somebody waits for a turn; any thread may ask."""
+        return bool(self._queue)
 
     async def welcome(self, ends: float) -> protocol.Welcome:
         """What the active worker serves; connects only when another one became active since the last time.
@@ -201,9 +221,9 @@ class Lane:
         for pause_s in pauses_s():
             now = loop.time()
             try:
-                connection = await open_connection(self._path, max(ends, now + least_s))
+                connection = await open_connection(self.path, max(ends, now + least_s))
             except WorkerGoneError as error:
-                check_rest(self._path, ends - now)
+                check_rest(self.path, ends - now)
                 if now >= ends:
                     raise unavailable(self._run_dir, self.name, error) from error
             else:

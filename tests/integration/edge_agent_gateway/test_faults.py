@@ -8,24 +8,38 @@ import logging
 
 import pytest
 
-from edge_agent.gateway.http import Connection
+from edge_agent.gateway.attendants import Guest
 from edge_agent.gateway.responses import Response, json_response
 from edge_agent.gateway.server import Gateway, listening
 from edge_agent.gateway.settings import GatewaySettings
+from edge_agent.gateway.shortcut import Client
 from edge_agent.gateway.wire import Request
+from edge_agent.inference.protocol import Welcome
 from tests.support.gateway import a_port
 
 
 class Faulty:
     """Answers every path but one."""
 
-    def begin(self, request: Request, connection: Connection) -> bool:
-        """See ``edge_agent.gateway.http.Answers``."""
-        del request, connection
+    def begin(self, request: Request, client: Client) -> bool:
+        """See ``edge_agent.gateway.answers.Answers``."""
+        del request, client
         return False
 
+    async def ask_again(self, request: Request, welcome: Welcome, began: float, ends: float) -> Response:
+        """Nobody's worker ends here."""
+        raise NotImplementedError
+
+    def attend(self, request: Request, head: bytes, guest: Guest) -> bool:
+        """See ``edge_agent.gateway.answers.Answers``."""
+        del request, head, guest
+        return False
+
+    def end(self) -> None:
+        """See ``edge_agent.gateway.answers.Answers``."""
+
     async def answer(self, request: Request) -> Response:
-        """See ``edge_agent.gateway.http.Answers``."""
+        """See ``edge_agent.gateway.answers.Answers``."""
         if request.target == "/fault":
             raise ZeroDivisionError("a fault of ours")
         return json_response(200, {"asked": request.target})
