@@ -94,7 +94,7 @@ class _Stay(NamedTuple):
 
 
 class Attendants:
-    """All of them, at most ``MAX_ATTENDANTS``; they are started when they are needed, and end with the process.
+    """All of them, at most ``MAX_ATTENDANTS``; they are started when they are needed, and rest until the ``end``.
 
     Args:
         fleet: The SDK.
@@ -106,7 +106,7 @@ class Attendants:
         self._fleet = fleet
         self._plans = plans
         self._settings = settings
-        self._orders: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, _Stay]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[asyncio.AbstractEventLoop, _Stay] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._tallies: dict[str, ModelTally] = {}
         self._spares: dict[str, Connection] = {}
@@ -152,13 +152,16 @@ class Attendants:
         """Let workers go that are no longer asked."""
         with self._lock:
             for model, spare in list(self._spares.items()):
-                if not self._fleet.model(model).lane.has(spare.worker):
+                if self._is_ending or not self._fleet.model(model).lane.has(spare.worker):
                     del self._spares[model]
                     spare.close()
 
     def end(self) -> None:
-        """Send every client back after its answer, or within ``STAY_S``."""
+        """Send every client back after its answer, or within ``STAY_S``, and end."""
         self._is_ending = True
+        for _ in range(self._threads):
+            self._orders.put(None)
+        self.sweep()
 
     def _come_back(self, stay: _Stay, back: Back) -> None:
         self._stays -= 1
@@ -168,8 +171,8 @@ class Attendants:
     # An attendant's.
 
     def _work(self) -> None:
-        while True:
-            loop, stay = self._orders.get()
+        while (order := self._orders.get()) is not None:
+            loop, stay = order
             try:
                 with stay.client:
                     back = self._serve(stay)
@@ -245,7 +248,7 @@ class Attendants:
     def _keep(self, model: str, connection: Connection) -> None:
         """Keep one connection for the next client, so that asking now and then does not connect each time."""
         with self._lock:
-            if model in self._spares or connection.dialogue.is_waiting:
+            if self._is_ending or model in self._spares or connection.dialogue.is_waiting:
                 connection.close()
             else:
                 self._spares[model] = connection

@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from contract.tensor import DType, TensorSpec
 from edge_agent.inference.pool import Pool, WorkerSpec
 from tests.support.gateway import (
     INFER,
@@ -29,8 +28,8 @@ from tests.support.gateway import (
     a_request,
     read_answer,
 )
-from tests.support.inference_models import a_pair_of_reshapes
-from tests.support.inference_slots import START_S, a_slot, is_running, serve, wait_until
+from tests.support.gateway_service import a_pair_slot
+from tests.support.inference_slots import START_S, is_running, serve, wait_until
 
 
 def test_health_metadata_and_inference_as_documents(gateway: RunningGateway) -> None:
@@ -249,23 +248,6 @@ def test_a_port_that_is_taken_is_told(gateway: RunningGateway, shared_pool: tupl
         a_gateway(shared_pool[0], port=gateway.port),
     ):
         pass
-
-
-def a_pair_slot(folder: Path) -> Path:
-    def spec(name: str, *shape: int) -> TensorSpec:
-        return TensorSpec(name=name, shape=shape, dtype=DType.FLOAT32)
-
-    return a_slot(
-        folder,
-        content=a_pair_of_reshapes(),
-        model="pair",
-        variant={"name": "float32"},
-        inputs=(spec("a", 2), spec("b", 3)),
-        outputs=(spec("a-out", 2, 1), spec("b-out", 3, 1)),
-        labels=(),
-        preprocessing=None,
-        postprocessing=None,
-    )
 
 
 def test_several_models_inputs_and_outputs(pool: Pool, run_dir: Path, tmp_path: Path) -> None:

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import http.client
-import json
 import os
 import re
 import signal
-import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from contract.tensor import DType
 from edge_agent.gateway.responses import Response
 from edge_agent.gateway.service import Service
-from edge_agent.gateway.settings import GatewaySettings
 from edge_agent.gateway.wire import Request
 from edge_agent.inference import protocol
-from edge_agent.inference.async_client import connect_async
 from edge_agent.inference.pool import Pool
 from tests.support.gateway import a_gateway
-from tests.support.inference_slots import images_of, serve, tensor_of, wait_until
+from tests.support.gateway_service import (
+    BEGIN,
+    TARGET,
+    a_request,
+    an_answer,
+    in_service,
+    label_of,
+    of_digit,
+    scripted_workers,
+    statistics,
+)
+from tests.support.inference_slots import serve, wait_until
 
-TARGET = "/v2/models/digits/infer"
 WAIT_S = 20.0
 
 
@@ -54,55 +58,12 @@ class Asker:
         self.answered.set_result(await answer)
 
 
-def a_request(
-    content: bytes, shape: Sequence[int] = (1, 8, 8, 1), target: str = TARGET, **more: Any
-) -> Request:
-    name = "image" if len(shape) == 4 else "x"
-    given = {
-        "name": name,
-        "shape": shape,
-        "datatype": "FP32",
-        "parameters": {"binary_data_size": len(content)},
-    }
-    text = json.dumps({"inputs": [given], "parameters": {"binary_data_output": True} | more}).encode()
-    return Request("POST", target, memoryview(text + content), len(text))
-
-
-def of_digit(digit: int, **more: Any) -> Request:
-    return a_request(tensor_of(images_of(digit)[0]).tobytes(), **more)
-
-
-def label_of(response: Response) -> str:
-    found = re.search(rb'"label":"(.)"', response.body[0])
-    assert found, response
-    return found[1].decode()
-
-
 async def on_short_way(service: Service, request: Request) -> Response:
     asker = Asker()
     assert service.begin(request, asker)
     response = await asyncio.wait_for(asker.answered, WAIT_S)
     assert not asker.is_on_long_way
     return response
-
-
-def in_service(run_dir: Path, talk: Callable[[Service], Awaitable[None]], **settings: Any) -> None:
-    """Have a talk with a gateway's service."""
-
-    async def run() -> None:
-        given = GatewaySettings(**settings)
-        async with connect_async(
-            run_dir, connections=given.connections, max_waiting=given.max_waiting
-        ) as fleet:
-            await talk(Service(fleet, given))
-
-    asyncio.run(run())
-
-
-async def statistics(service: Service) -> tuple[int, int]:
-    answer = await service.answer(Request("GET", "/v2/models/digits/stats", memoryview(b""), None))
-    (entry,) = json.loads(answer.body[0])["model_stats"]
-    return entry["inference_stats"]["success"]["count"], entry["inference_stats"]["fail"]["count"]
 
 
 def test_the_same_words_get_the_same_answer_at_once(shared_pool: tuple[Path, Pool]) -> None:
@@ -206,70 +167,6 @@ def test_a_worker_that_is_killed_fails_no_request_and_one_that_hangs_costs_its_d
     in_service(run_dir, talk, deadline_s=WAIT_S)
 
 
-@contextlib.contextmanager
-def scripted_workers(
-    run_dir: Path, *scripts: Sequence[bytes], has_left: threading.Event | None = None
-) -> Iterator[list[int]]:
-    """Where a worker should be, and says to each client what its script says: at once, then per frame that it gets.
-
-    Args:
-        run_dir: Empty.
-        scripts: For each client; the last one also for those that come later.
-        has_left: Leave without waiting for one frame more, and tell so.
-
-    Yields:
-        One element per client that came.
-    """
-    (run_dir / "w").mkdir()
-    (run_dir / "digits.sock").symlink_to("w/one.sock")
-    came: list[int] = []
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(str(run_dir / "w" / "one.sock"))
-        listener.listen()
-
-        def talk() -> None:
-            with contextlib.suppress(OSError):
-                while True:
-                    connection, _ = listener.accept()
-                    came.append(len(came))
-                    script = scripts[min(came[-1], len(scripts) - 1)]
-                    with connection, contextlib.suppress(OSError):
-                        for place, frame in enumerate(script, 1):
-                            connection.send(frame)
-                            if has_left is None or place < len(script):
-                                connection.recv(64)
-                    if has_left is not None:
-                        has_left.set()
-
-        thread = threading.Thread(target=talk)
-        thread.start()
-        try:
-            yield came
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-
-
-def a_greeting() -> bytes:
-    inputs, outputs, size = protocol.plan_area([("x", (1,), DType.FLOAT32)], [("y", (1,), DType.FLOAT32)])
-    welcome = protocol.Welcome(
-        protocol=protocol.PROTOCOL,
-        model="digits",
-        version="1.0.0",
-        variant="v",
-        inputs=inputs,
-        outputs=outputs,
-        takes_images=False,
-        tensor_bytes=size,
-    )
-    return protocol.encode_welcome(welcome)
-
-
-def an_answer(sequence: int, *, is_draining: bool = False) -> bytes:
-    return protocol.encode_result(sequence, 0.001, [], is_draining=is_draining)
-
-
-BEGIN = (a_greeting(), protocol.encode_attached(), an_answer(1))
 ONE = a_request(bytes(4), shape=(1,))
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge_agent.gateway.responses import Response, failed_response
 from edge_agent.gateway.routes import HttpError
-from edge_agent.gateway.wire import count, encode, is_last_request
+from edge_agent.gateway.wire import check_headers, count, encode, is_last_request
 
 
 def test_a_response_is_these_bytes() -> None:
@@ -49,3 +49,34 @@ def test_a_length_is_a_number_of_few_digits() -> None:
     for absurd in (b"", b"-1", b"1e3", b" 1", b"1" * 13, "²".encode()):
         with pytest.raises(HttpError, match="no sensible number"):
             count(absurd)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_local"),
+    [
+        ({b"host": b"localhost:8000"}, False),
+        ({b"host": b"127.0.0.1"}, False),
+        ({b"host": b"[::1]:8000", b"content-encoding": b"Identity"}, False),
+        ({b"host": b"evil.example"}, True),
+        ({b"transfer-encoding": b"chunked"}, True),
+    ],
+)
+def test_what_is_served_is_taken(headers: dict[bytes, bytes], *, is_local: bool) -> None:
+    check_headers(headers, is_local=is_local)
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_local", "status"),
+    [
+        ({b"host": b"evil.example"}, False, 421),
+        ({}, False, 421),
+        ({b"content-encoding": b"gzip"}, True, 415),
+        ({b"transfer-encoding": b"chunked", b"content-length": b"1"}, True, 400),
+    ],
+)
+def test_what_is_not_served_is_refused_from_the_head(
+    headers: dict[bytes, bytes], *, is_local: bool, status: int
+) -> None:
+    with pytest.raises(HttpError) as refused:
+        check_headers(headers, is_local=is_local)
+    assert refused.value.status == status
