@@ -211,16 +211,16 @@ class Attendants:
             return Back(visit.content(), visit.served, death)
         except LitefleetError as error:
             failure, response = error, error_response(error)
-        try:
-            stay.client.sendall(encode(response, is_last=self._is_ending))
-        except OSError:
-            return Back(b"", visit.served, is_broken=True)
-        with self._lock:
+        with self._lock:  # before the client can ask how many there were
             tally = self._tallies.setdefault(stay.plan.model, ModelTally())
             if failure is None:
                 tally.count_answer(time.monotonic() - began, time.time())
             else:
                 tally.count_failure(time.monotonic() - began, is_overload=False)
+        try:
+            stay.client.sendall(encode(response, is_last=self._is_ending))
+        except OSError:
+            return Back(b"", visit.served, is_broken=True)
         is_over = visit.is_over or self._is_ending or stay.lane.is_crowded
         return Back(b"", visit.served + 1) if is_over else None
 

@@ -151,7 +151,6 @@ class Connection(asyncio.BufferedProtocol):
                 self._alike += 1
                 self._begin_again(known, content[len(known.content) :])
                 return
-            self._alike = min(0, self._alike)
             came = bytes(content)
             is_first = self._h11.their_state is h11.IDLE and not self._h11.trailing_data[0]
             self._h11.receive_data(came)
@@ -334,8 +333,6 @@ class Connection(asyncio.BufferedProtocol):
             return self._ask_again(back.content, self._known, back.death)
         if back.content:
             self._take(memoryview(back.content))
-        elif self._gateway.is_ending:
-            self._transport.close()
         return False
 
     def _ask_again(self, content: bytes, known: _Known, death: Death) -> bool:

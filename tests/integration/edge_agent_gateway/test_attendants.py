@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import json
 import os
 import re
 import signal
 import socket
+import termios
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -32,13 +35,13 @@ class Visitor:
     """A client in the gateway's own process, with both ends of its connection."""
 
     def __init__(self) -> None:
-        self.ours, self._theirs = socket.socketpair()
+        self.ours, self.theirs = socket.socketpair()
         self.ours.settimeout(WAIT_S)
         self._file = self.ours.makefile("rb")
         self.came_back: asyncio.Future[Back] = asyncio.get_running_loop().create_future()
 
     def lend(self) -> socket.socket:
-        return self._theirs.dup()
+        return self.theirs.dup()
 
     def come_back(self, back: Back) -> bool:
         self.came_back.set_result(back)
@@ -75,7 +78,7 @@ class Visitor:
     def close(self) -> None:
         self._file.close()
         self.ours.close()
-        self._theirs.close()
+        self.theirs.close()
 
 
 def whole(request: Request) -> bytes:
@@ -105,6 +108,21 @@ def with_visitor(
     return run
 
 
+async def with_worker() -> None:
+    """Wait until a request lies with a worker that is stopped."""
+
+    def is_unread(descriptor: int) -> bool:
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as each:
+            unread = fcntl.ioctl(each, termios.TIOCOUTQ, bytes(4))
+            return each.type == socket.SOCK_SEQPACKET and unread != bytes(4)
+        return False
+
+    def is_any() -> bool:
+        return any(is_unread(int(link.name)) for link in Path("/proc/self/fd").iterdir())
+
+    await asyncio.to_thread(wait_until, is_any, "the request at the worker")
+
+
 def pid_of(pool: Pool) -> int:
     handle = pool.active("digits")
     assert handle is not None
@@ -118,6 +136,7 @@ def test_what_was_asked_before_is_answered_and_counted_and_a_silent_client_comes
         for digit in range(10):
             assert await visitor.ask(digit) == str(digit)
         assert await visitor.back() == Back(b"", 10)
+        assert not os.get_blocking(visitor.theirs.fileno())
         assert await statistics(service) == (11, 0)
 
     in_service(shared_pool[0], with_visitor(talk))
@@ -215,6 +234,7 @@ def test_an_answer_that_nobody_takes_ends_the_client(shared_pool: tuple[Path, Po
         os.kill(worker, signal.SIGSTOP)
         try:
             await visitor.say(whole(of_digit(3)))
+            await with_worker()
             visitor.ours.shutdown(socket.SHUT_RDWR)
         finally:
             os.kill(worker, signal.SIGCONT)
@@ -242,29 +262,39 @@ def test_who_waits_for_a_turn_gets_the_attendants(shared_pool: tuple[Path, Pool]
         assert await visitor.ask(1) == "1"
         os.kill(worker, signal.SIGSTOP)
         try:
-            await visitor.say(whole(of_digit(6)))
-            waiting = [asyncio.create_task(service.answer(of_digit(digit))) for digit in range(4)]
+            await visitor.say(whole(of_digit(6)) + whole(of_digit(7)))
+            await with_worker()
+            waiting = [asyncio.create_task(service.answer(of_digit(3))) for _ in range(23)]
             await asyncio.sleep(0)  # all have asked for a turn, three got one
         finally:
             os.kill(worker, signal.SIGCONT)
         assert await visitor.back() == Back(b"", 2)
         assert (await visitor.hear())[0] == 200
-        assert [(await each).status for each in waiting] == [200] * 4
+        assert [(await each).status for each in waiting] == [200] * 23
 
     worker = pid_of(shared_pool[1])
-    in_service(shared_pool[0], with_visitor(talk), max_concurrent=5)
+    in_service(shared_pool[0], with_visitor(talk), max_concurrent=24)
 
 
-def test_one_turn_is_left_to_others_and_no_client_is_lent_twice_over(shared_pool: tuple[Path, Pool]) -> None:
-    async def talk(service: Service, visitor: Visitor) -> None:
-        another = Visitor()
-        assert not service.attend(of_digit(1), HEAD, another)
-        another.close()
-        await visitor.back()
-        async with attended(service) as third:  # the turn was given back
-            assert await third.ask(8) == "8"
+def test_one_turn_is_left_to_others_and_every_turn_is_given_back(shared_pool: tuple[Path, Pool]) -> None:
+    class Poor(Visitor):
+        """No descriptor is left for it."""
 
-    in_service(shared_pool[0], with_visitor(talk), max_concurrent=2)
+        def lend(self) -> socket.socket:
+            raise OSError(errno.EMFILE, "too many open files")
+
+    async def talk(service: Service) -> None:
+        for digit in range(MAX_ATTENDANTS + 1):
+            async with attended(service) as visitor:
+                with contextlib.closing(Visitor()) as another:
+                    assert not service.attend(of_digit(1), HEAD, another)
+                assert await visitor.ask(digit) == str(digit)
+                visitor.ours.shutdown(socket.SHUT_WR)
+                assert await visitor.back() == Back(b"", 1)
+            with contextlib.closing(Poor()) as poor:
+                assert not service.attend(of_digit(1), HEAD, poor)
+
+    in_service(shared_pool[0], talk, max_concurrent=2)
 
 
 def test_there_are_only_so_many_over_all_models(pool: Pool, run_dir: Path, tmp_path: Path) -> None:
@@ -301,6 +331,7 @@ def test_at_the_end_clients_come_back_after_their_answer(shared_pool: tuple[Path
         os.kill(worker, signal.SIGSTOP)
         try:
             await visitor.say(whole(of_digit(6)))
+            await with_worker()
             service.end()
         finally:
             os.kill(worker, signal.SIGCONT)
@@ -326,6 +357,7 @@ def test_another_version_and_a_dead_worker_send_the_request_back(pool: Pool, run
             assert await visitor.ask(2) == "2"
             os.kill(worker, signal.SIGSTOP)
             await visitor.say(whole(request))
+            await with_worker()
             os.kill(worker, signal.SIGKILL)
             back = await visitor.back()
             assert (back.content, back.served) == (whole(request), 1)
@@ -343,7 +375,7 @@ def test_a_worker_that_hangs_costs_its_deadline_and_its_connection(pool: Pool, r
     async def talk(service: Service, visitor: Visitor) -> None:
         assert await visitor.ask(1, timeout=100_000) == "1"
         os.kill(worker, signal.SIGSTOP)
-        await visitor.say(whole(soon))
+        await visitor.say(whole(soon) + whole(soon))
         status, content = await visitor.hear()
         os.kill(worker, signal.SIGCONT)
         assert (status, b"within 0.1 s" in content) == (504, True)
