@@ -234,7 +234,7 @@ class Attendants:
             connection.close()
         try:
             connection = Connection(stay.lane.path, _CONNECT_S)
-        except LitefleetError:
+        except (LitefleetError, OSError):  # no worker there, or no descriptor left
             return None
         try:
             if connection.worker == stay.plan.worker and connection.greet(_CONNECT_S):
@@ -280,13 +280,17 @@ class _Visit:
 
     def receive(self) -> Back | None:
         """Receive the next request, its tensors straight into the shared memory; None when it is there and known."""
-        filled, place = 0, self._place
+        filled, place, ends = 0, self._place, None
         try:
             while filled < self._head_bytes:
                 came = self._client.recv_into(place[filled:])
                 filled += came
                 if not came or place[:filled] != self._known[:filled]:
                     return self._back(filled)
+                if filled < self._head_bytes:  # a head in pieces has no more time than one piece
+                    ends = ends or time.monotonic() + STAY_S
+                    if time.monotonic() >= ends:
+                        return self._back(filled)
             # The head says how much more there is: the system wakes up for all of it.
             pieces = [place[filled:], *self._sinks]
             filled += self._client.recvmsg_into(pieces, 0, socket.MSG_WAITALL)[0]

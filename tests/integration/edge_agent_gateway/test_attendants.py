@@ -66,6 +66,10 @@ class Visitor:
         assert found, content
         return found[1].decode()
 
+    def is_taken(self) -> bool:
+        """Whether all that was said was read."""
+        return fcntl.ioctl(self.theirs, termios.FIONREAD, bytes(4)) == bytes(4)
+
     def _hear(self) -> tuple[int, bytes]:
         status = int(self._file.readline().split()[1])
         lengths = [
@@ -212,6 +216,46 @@ def test_whatever_else_comes_goes_back_with_every_byte(
         with rest, contextlib.suppress(BlockingIOError):
             back = back._replace(content=back.content + rest.recv(1 << 16))
         assert back == Back(content, 1)
+
+    in_service(shared_pool[0], with_visitor(talk))
+
+
+def test_another_request_need_not_wait_until_the_attendant_tires(shared_pool: tuple[Path, Pool]) -> None:
+    async def talk(service: Service, visitor: Visitor) -> None:
+        async with attended(service) as silent:
+            assert (await visitor.ask(4), await silent.ask(5)) == ("4", "5")
+            other = b"GET /v2/health/live HTTP/1.1\r\n\r\n"
+            await visitor.say(other)
+            assert await visitor.back() == Back(other, 1)
+            assert not silent.came_back.done()
+
+    in_service(shared_pool[0], with_visitor(talk))
+
+
+def test_other_words_after_the_same_head_go_back(shared_pool: tuple[Path, Pool]) -> None:
+    async def talk(service: Service, visitor: Visitor) -> None:
+        content = whole(of_digit(2)).replace(b"shape", b"Shape")
+        await visitor.say(HEAD)
+        await asyncio.to_thread(wait_until, visitor.is_taken, "the head")
+        await visitor.say(content[len(HEAD) :])
+        assert await visitor.back() == Back(content, 0)
+
+    in_service(shared_pool[0], with_visitor(talk))
+
+
+def test_a_head_that_trickles_in_has_no_more_time_than_one_that_comes_at_once(
+    shared_pool: tuple[Path, Pool],
+) -> None:
+    async def talk(service: Service, visitor: Visitor) -> None:
+        said = 0
+        while not visitor.came_back.done():
+            await visitor.say(HEAD[said : said + 1])
+            said += 1
+            await asyncio.sleep(STAY_S / 10)
+        assert said < len(HEAD) / 2
+        back = await visitor.back()
+        assert HEAD[:said].startswith(back.content)
+        assert back.content
 
     in_service(shared_pool[0], with_visitor(talk))
 
