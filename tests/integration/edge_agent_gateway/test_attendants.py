@@ -24,7 +24,7 @@ from edge_agent.gateway.service import Service
 from edge_agent.gateway.wire import Request
 from edge_agent.inference.pool import Pool, WorkerSpec
 from tests.support.gateway_service import a_pair_slot, a_request, in_service, of_digit, statistics
-from tests.support.inference_slots import START_S, a_slot, serve, wait_until
+from tests.support.inference_slots import START_S, a_slot, serve, spec_of, wait_until
 from tests.support.own_process import opened
 
 WAIT_S = 20.0
@@ -308,16 +308,16 @@ def test_who_waits_for_a_turn_gets_the_attendants(shared_pool: tuple[Path, Pool]
         try:
             await visitor.say(whole(of_digit(6)) + whole(of_digit(7)))
             await with_worker()
-            waiting = [asyncio.create_task(service.answer(of_digit(3))) for _ in range(23)]
+            waiting = [asyncio.create_task(service.answer(of_digit(3))) for _ in range(500)]
             await asyncio.sleep(0)  # all have asked for a turn, three got one
         finally:
             os.kill(worker, signal.SIGCONT)
         assert await visitor.back() == Back(b"", 2)
         assert (await visitor.hear())[0] == 200
-        assert [(await each).status for each in waiting] == [200] * 23
+        assert [(await each).status for each in waiting] == [200] * 500
 
     worker = pid_of(shared_pool[1])
-    in_service(shared_pool[0], with_visitor(talk), max_concurrent=24)
+    in_service(shared_pool[0], with_visitor(talk), max_concurrent=510)
 
 
 def test_one_turn_is_left_to_others_and_every_turn_is_given_back(shared_pool: tuple[Path, Pool]) -> None:
@@ -391,9 +391,10 @@ def test_at_the_end_clients_come_back_after_their_answer(shared_pool: tuple[Path
 def test_another_version_and_a_dead_worker_send_the_request_back(pool: Pool, run_dir: Path) -> None:
     async def talk(service: Service) -> None:
         request = of_digit(3)
+        candidate = await asyncio.to_thread(pool.start_candidate, spec_of("1.1.0"), START_S)
         async with attended(service) as visitor:
             assert await visitor.ask(2) == "2"
-            await asyncio.to_thread(serve, pool, "1.1.0")
+            await asyncio.to_thread(pool.activate, candidate)
             await visitor.say(whole(request))
             assert await visitor.back() == Back(whole(request), 1)
         async with attended(service) as visitor:
