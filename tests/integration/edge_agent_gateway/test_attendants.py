@@ -309,7 +309,7 @@ def test_another_version_and_a_dead_worker_send_the_request_back(pool: Pool, run
             assert (again.status, b'"label":"3"' in again.body[0]) == (200, True)
 
     serve(pool)
-    in_service(run_dir, talk, deadline_s=WAIT_S)
+    in_service(run_dir, talk, deadline_s=20.0)
 
 
 def test_a_worker_that_hangs_costs_its_deadline_and_its_connection(pool: Pool, run_dir: Path) -> None:
