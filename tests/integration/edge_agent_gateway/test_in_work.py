@@ -39,7 +39,7 @@ def in_work(
 
 
 def _wait_until_taken(running: RunningGateway) -> None:
-    """What lies there before these are asked is taken before the second: the gateway has one thread."""
+    """What lies there before these are asked is taken before the second: the event loop is one thread."""
     for _ in range(2):
         assert running.ask("GET", "/v2/health/live")[0] == 200
 
