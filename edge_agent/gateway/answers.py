@@ -1,7 +1,4 @@
-"""What the HTTP side needs of whoever answers.
-
-PURE: a protocol and nothing else.
-"""
+"""What the HTTP side needs of whoever answers: a protocol and nothing else."""
 
 from __future__ import annotations
 

@@ -27,8 +27,9 @@ class Faulty:
         return False
 
     async def ask_again(self, request: Request, welcome: Welcome, began: float, ends: float) -> Response:
-        """Nobody's worker ends here."""
-        raise NotImplementedError
+        """See ``edge_agent.gateway.answers.Answers``."""
+        del welcome, began, ends
+        return await self.answer(request)
 
     def attend(self, request: Request, head: bytes, guest: Guest) -> bool:
         """See ``edge_agent.gateway.answers.Answers``."""
