@@ -13,9 +13,9 @@ PURE. Rules:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -27,8 +27,7 @@ Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Box:
+class Box(msgspec.Struct, frozen=True):
     """A rectangle in whole pixels."""
 
     left: int
@@ -37,8 +36,7 @@ class Box:
     height: int
 
 
-@dataclass(frozen=True)
-class Placement:
+class Placement(msgspec.Struct, frozen=True):
     """Which part of an image becomes which part of the input.
 
     Attributes:
@@ -128,8 +126,7 @@ def map_of_image(
     return np.where(is_seen, found, -1)
 
 
-@dataclass(frozen=True)
-class _Places:
+class _Places(msgspec.Struct, frozen=True):
     """Where the middles of a line of pixels fall in the input: ``over / under`` pixels from its start."""
 
     over: npt.NDArray[np.int64]

@@ -21,12 +21,12 @@ from typing import NoReturn
 
 from contract.errors import MessageError
 from edge_agent.inference.gentle import NotYetError
-from edge_agent.inference.worker import begin_again, end, import_msgspec
+from edge_agent.inference.lean import Lean
+from edge_agent.inference.worker import begin_again, end
 
-import_msgspec()
-
-from edge_agent.inference import control  # noqa: E402 - msgspec is there now, without what it can do without
-from edge_agent.inference.serving import import_runtime_of, serve  # noqa: E402
+with Lean():
+    from edge_agent.inference import control
+    from edge_agent.inference.serving import import_runtime_of, serve
 
 LAUNCH = ("-c", f"import {__name__} as server; server.run()", __name__)
 """Starts the server; the last word is for who looks at the processes of a device."""
@@ -126,7 +126,8 @@ class ForkServer:
         """Have what the first worker needs, and those after it; one that needs another runtime imports it itself."""
         if not self._has_runtime:
             self._has_runtime = True
-            import_runtime_of(start)
+            with Lean():
+                import_runtime_of(start)
 
     def _become_worker(
         self, order: bytes, start: control.Start, passed: list[int], *, is_whole: bool

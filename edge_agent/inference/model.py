@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 WARM_UP_RUNS = 3
 """The first run allocates and touches memory, the second may still; measured on digits: 5, 1.2, 1.0 times the rest."""
 _WARM_UP_S = 0.005
-"""After this no run more begins: what is left shows in models that take less (MobileNetV2 224: 1.0 in the second run),
-and a worker rehearses a request besides."""
+"""A run that would end later does not begin: what is left shows in models that take less (MobileNetV2 224: 1.0 in the
+second run), and for those a worker rehearses requests besides."""
 
 
 class LoadedModel:
@@ -62,6 +62,7 @@ class LoadedModel:
         graph: On the runtime.
         threads: Of its interpreter.
         run_seconds: Number of threads to the time of one run, as it was measured; None when nothing was to be.
+        warm_s: How long the last run of the warm-up took, seconds.
         digest: sha256 of the model file.
         welcome: What applications are told.
     """
@@ -80,6 +81,7 @@ class LoadedModel:
         self.digest = slot.variant.artifact.sha256
         self.threads = threads
         self.run_seconds: dict[int, float] | None = None
+        self.warm_s = 0.0
         self._load = functools.partial(_open, slot.variant, slot.model_path(), runtime, engine)
         self.graph: Graph | CompiledGraph = self._load(threads)
         self._inputs = match_borders(manifest.inputs, self.graph.inputs, "input")
@@ -181,12 +183,16 @@ class LoadedModel:
             RuntimeLoadError: It does not run.
         """
         zeros = [np.zeros(border.shape, border.dtype) for border in self.graph.inputs]
-        ends = time.monotonic() + _WARM_UP_S
+        began = time.perf_counter()
+        ends = began + _WARM_UP_S
         try:
             for _ in range(WARM_UP_RUNS):
                 self.graph.run(zeros)
-                if time.monotonic() >= ends:
+                ended = time.perf_counter()
+                self.warm_s = ended - began
+                if ended + self.warm_s > ends:
                     break
+                began = ended
         except InferenceError as error:
             raise RuntimeLoadError(f"the first run failed: {error}") from error
 

@@ -10,7 +10,6 @@ import importlib
 import mmap
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +39,7 @@ LOAD_FAILURES = (ValueError, RuntimeError, OSError, AttributeError, TypeError, S
 """What the runtimes raise for a model or delegate that they cannot load; SystemError: tflite-runtime with numpy 2."""
 
 
-@dataclass(frozen=True)
-class Border:
+class Border(msgspec.Struct, frozen=True):
     """One input or output tensor as the interpreter holds it.
 
     Attributes:
@@ -61,8 +59,7 @@ class Border:
     zero_point: int
 
 
-@dataclass(frozen=True)
-class Runtime:
+class Runtime(msgspec.Struct, frozen=True):
     """An installed runtime: distribution, version (empty when it does not say), interpreter module."""
 
     name: str

@@ -12,9 +12,9 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -24,8 +24,7 @@ from contract.manifest import Tolerance
 _NAMED_SAMPLES = 5
 
 
-@dataclass(frozen=True)
-class GoldenCases:
+class GoldenCases(msgspec.Struct, frozen=True):
     """Golden inputs and expected outputs.
 
     Attributes:
@@ -39,8 +38,7 @@ class GoldenCases:
     expected: dict[str, npt.NDArray[np.float32]]
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """What a passed test showed: largest difference, share of samples (0 to 1) with the expected best class."""
 
     worst_abs_error: float

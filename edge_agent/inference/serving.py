@@ -51,7 +51,7 @@ class Worker:
 
     def rehearse(self, path: str) -> None:
         """Go the way of a request once, without counting it; nobody else knows the socket yet."""
-        rehearse(path, self._clients, self._poll)
+        rehearse(path, self._clients, self._poll, self._model.warm_s)
         self._counts.forget()
 
     def run(self) -> None:
@@ -193,7 +193,6 @@ def import_runtime_of(start: control.Start) -> None:
     """Import the runtime that it names; what is wrong with that shows in ``serve``."""
     with contextlib.suppress(LitefleetError):
         find_runtime(start.engine.runtime)
-    release_free_memory()
 
 
 def _rename(start: control.Start) -> None:

@@ -6,8 +6,6 @@ here. The manifest itself was verified when the slot was filled; that is not don
 
 from __future__ import annotations
 
-import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +39,7 @@ class _Chosen(msgspec.Struct, frozen=True):
     cheaper: str = ""
 
 
-@dataclass(frozen=True)
-class Slot:
+class Slot(msgspec.Struct, frozen=True):
     """A slot's content.
 
     Attributes:
@@ -64,13 +61,13 @@ class Slot:
     def on_fallback(self) -> Slot:
         """The same with the fallback as its variant."""
         assert self.fallback is not None  # noqa: S101 - the caller looked
-        return dataclasses.replace(self, variant=self.fallback, fallback=None)
+        return msgspec.structs.replace(self, variant=self.fallback, fallback=None)
 
     def on_cheaper(self) -> Slot:
         """The same with the cheaper one as its variant; as it is where there is none."""
         if self.cheaper is None:
             return self
-        return dataclasses.replace(self, variant=self.cheaper, fallback=None, cheaper=None)
+        return msgspec.structs.replace(self, variant=self.cheaper, fallback=None, cheaper=None)
 
     def variants(self) -> list[Variant]:
         """Every variant that may run here."""

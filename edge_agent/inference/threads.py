@@ -16,7 +16,6 @@ PURE. Rules:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import msgspec
@@ -54,8 +53,7 @@ class Tuning(msgspec.Struct, frozen=True, kw_only=True):
     before: int = 0
 
 
-@dataclass(frozen=True)
-class Allotment:
+class Allotment(msgspec.Struct, frozen=True):
     """What one worker gets.
 
     Attributes:

@@ -11,6 +11,7 @@ import os
 import sys
 
 from edge_agent.inference.gentle import NotYetError, run_gently, step_back
+from edge_agent.inference.lean import Lean
 
 # The name alone tells type checkers, as in gentle.
 TYPE_CHECKING = False
@@ -24,20 +25,6 @@ GENTLY = "--gently="
 LAUNCH = ("-c", f"import {__name__} as worker; worker.run()", __name__)
 """Starts a worker; ``-m`` does the same and imports 5 ms more before it comes to that. The last is for who looks at the
 processes of a device."""
-_UNWANTED = "typing_extensions"
-"""msgspec takes its type hints from here where it can and from ``typing`` where not: 1.1 MB of a worker (private dirty
-pages; own measurement, msgspec 0.20, Python 3.11). Who comes after msgspec finds it as ever."""
-
-
-def import_msgspec() -> None:
-    """Import msgspec without what it can do without; nothing when it is imported already."""
-    if "msgspec" in sys.modules or _UNWANTED in sys.modules:
-        return
-    sys.modules[_UNWANTED] = None  # type: ignore[assignment]  # the import system's own way to say "not there"
-    try:
-        __import__("msgspec")
-    finally:
-        del sys.modules[_UNWANTED]
 
 
 def import_serving(order: str) -> Start:
@@ -46,13 +33,13 @@ def import_serving(order: str) -> Start:
     Args:
         order: A ``control.Start`` in JSON; returned read.
     """
-    import_msgspec()
-    from edge_agent.inference.control import parse_start
-    from edge_agent.inference.serving import import_runtime_of
+    with Lean():
+        from edge_agent.inference.control import parse_start
+        from edge_agent.inference.serving import import_runtime_of
 
-    start = parse_start(order)
-    import_runtime_of(start)
-    return start
+        start = parse_start(order)
+        import_runtime_of(start)
+        return start
 
 
 def main(arguments: list[str]) -> int:
