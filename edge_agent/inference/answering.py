@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
     from edge_agent.inference.protocol import Welcome
 
-    Shortcut = Callable[[], Sequence[tuple[int, float, bytes]]]
-    """Answers what lies in one client's inputs into its outputs; what ``Answering.classify`` gives."""
+    Shortcut = Callable[[], Sequence[tuple[int, float, bytes]] | None]
+    """Answers what lies in one client's inputs into its outputs; what ``Answering.classify`` gives, or None where the
+    output lies there as it is stored."""
 
 
 class ChangedError(Exception):
@@ -40,13 +41,18 @@ class Answering(Protocol):
         """
 
     def shortcut(
-        self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[np.float32]],
+        *,
+        takes_stored: bool,
     ) -> Shortcut | None:
         """A way with fewer steps for requests with ready inputs; it answers as ``infer``, ``finish``, ``classify`` do.
 
         Args:
             inputs: Of one client, shared with it.
             outputs: Of the same client.
+            takes_stored: Whether the client can read an output as it is stored.
 
         Returns:
             What to call for every request, raises as ``infer``; None where there is no such way.

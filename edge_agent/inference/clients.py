@@ -43,7 +43,7 @@ _RECEIVE_BYTES = 64
 class _Client:
     """One connection; ``area`` is None until the client has attached one."""
 
-    __slots__ = ("area", "inputs", "outputs", "shortcut", "socket")
+    __slots__ = ("area", "inputs", "outputs", "shortcut", "socket", "takes_stored")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -51,6 +51,7 @@ class _Client:
         self.inputs: list[npt.NDArray[Any]] = []
         self.outputs: list[npt.NDArray[np.float32]] = []
         self.shortcut: Shortcut | None = None
+        self.takes_stored = False
 
 
 class Clients:
@@ -126,7 +127,9 @@ class Clients:
         self._model = model
         for client in self._clients.values():
             if client.area is not None:
-                client.shortcut = model.shortcut(client.inputs, client.outputs)
+                client.shortcut = model.shortcut(
+                    client.inputs, client.outputs, takes_stored=client.takes_stored
+                )
 
     def drain(self) -> None:
         """Take no new clients; tell the others with their next answer to go elsewhere."""
@@ -161,7 +164,10 @@ class Clients:
         )
         client.inputs = [client.area.tensor(place) for place in welcome.inputs]
         client.outputs = [client.area.tensor(place) for place in welcome.outputs]
-        client.shortcut = self._model.shortcut(client.inputs, client.outputs)
+        client.takes_stored = protocol.takes_stored(frame)
+        client.shortcut = self._model.shortcut(
+            client.inputs, client.outputs, takes_stored=client.takes_stored
+        )
         self._send(client, protocol.encode_attached())
 
     def _answer(self, client: _Client, area: Area) -> None:

@@ -91,8 +91,8 @@ class Connection:
                 self._socket.setblocking(False)
                 self._reach(path)
                 self._socket.setblocking(True)
-            if self._descriptor is not None:
-                self._send_memory(protocol.encode_attach(), self._descriptor)
+            if self._descriptor is not None and self._before is not None:
+                self._send_memory(self._before.words_of_offer(), self._descriptor)
         except BaseException:
             self.close()
             raise
@@ -165,12 +165,12 @@ class Connection:
     ) -> protocol.Result | protocol.Failure:
         if not self._timeout_s - _TIMEOUT_STEP_S < timeout_s <= self._timeout_s:
             self._set_timeout(timeout_s)
-        asleep_s = self._expectation.asleep_s() if rehearse is not None else None
-        is_awake = asleep_s is not None and self._patience.try_awake()
         began = time.perf_counter()
         self._send(frame)
         if self._before is not None:
             self._hear_of_memory()
+        asleep_s = self._expectation.asleep_s() if rehearse is not None else None
+        is_awake = asleep_s is not None and self._patience.try_awake()
         if is_awake and rehearse is not None:
             self._linger(asleep_s or 0.0, rehearse)
         answer = self._receive()

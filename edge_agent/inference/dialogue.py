@@ -16,6 +16,7 @@ from contract.errors import AgentUnavailableError, MessageError
 from edge_agent.inference import protocol
 from edge_agent.inference.area import Area, create_area
 from edge_agent.inference.feed import Feed, feed_of
+from edge_agent.inference.stored import StoredReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -70,6 +71,8 @@ class Dialogue:
         self._own_dtype = np.dtype(one.dtype.value) if one else None
         self._sequence = 0
         self._last_result = b""
+        self._reader: StoredReader | None = None
+        self._is_stored = False
 
     def feed_of(self, what: What) -> Feed:
         """Decide how a request is sent.
@@ -99,7 +102,17 @@ class Dialogue:
         self._inputs = [self._area.tensor(place) for place in self.welcome.inputs]
         self._outputs = {place.name: self._area.tensor(place) for place in self.welcome.outputs}
         self._is_brief = sum(place.size_bytes() for place in self.welcome.outputs) <= _BRIEF_BYTES
-        return protocol.encode_attach(), descriptor
+        self._read_by_own_welcome()
+        return self.words_of_offer(), descriptor
+
+    def words_of_offer(self) -> bytes:
+        """The frame that goes with the memory, also to the worker that comes after this one."""
+        return protocol.encode_attach(takes_stored=self.welcome.stored is not None)
+
+    def _read_by_own_welcome(self) -> None:
+        stored = self.welcome.stored
+        if stored is not None:
+            self._reader = StoredReader(stored, next(iter(self._outputs.values())))
 
     def conclude_offer(self, frame: bytes | memoryview) -> None:
         """Take the worker's answer to the memory.
@@ -127,6 +140,7 @@ class Dialogue:
         self._area, self._inputs, self._outputs = before._area, before._inputs, before._outputs
         self._is_brief, self._last_result = before._is_brief, before._last_result
         self._offered_bytes = self.room_bytes = before.room_bytes
+        self._read_by_own_welcome()
         return True
 
     def request(self, feed: Feed) -> bytes:
@@ -183,16 +197,32 @@ class Dialogue:
             raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
         self.is_waiting = False
         self._last_result = bytes(frame) if isinstance(answer, protocol.Result) else b""
-        return answer
+        return self._complete(answer)
+
+    def _complete(self, answer: protocol.Result | protocol.Failure) -> protocol.Result | protocol.Failure:
+        """Find the classes of an output that lies there as it is stored."""
+        self._is_stored = isinstance(answer, protocol.Result) and answer.is_stored
+        if not isinstance(answer, protocol.Result) or not answer.is_stored:
+            return answer
+        if self._reader is None:
+            raise MessageError("the worker left an output that it has not described")
+        return answer._replace(classes=self._reader.read())
 
     def last_answer(self) -> protocol.Result | protocol.Failure | None:
         """The last answer once more, to rehearse what will be done with the next; None where it is not worth it."""
-        return protocol.parse_answer(self._last_result) if self._last_result and self._is_brief else None
+        if not self._last_result or not self._is_brief:
+            return None
+        return self._complete(protocol.parse_answer(self._last_result))
 
     def read_bytes(self, names: Iterable[str]) -> list[bytes]:
         """Copies of the bytes of some of the last answer's outputs."""
+        if self._is_stored:
+            outputs = self.read_outputs()
+            return [outputs[name].tobytes() for name in names]
         return [self._outputs[name].tobytes() for name in names]
 
     def read_outputs(self) -> dict[str, npt.NDArray[np.float32]]:
         """Copies of the last answer's outputs."""
+        if self._is_stored and self._reader is not None:
+            return {name: self._reader.real() for name in self._outputs}
         return {name: view.copy() for name, view in self._outputs.items()}

@@ -26,6 +26,7 @@ from edge_agent.inference import protocol
 from edge_agent.inference.borders import match_borders
 from edge_agent.inference.control import SelfTestReport
 from edge_agent.inference.engine import UNPROVED, Engine
+from edge_agent.inference.greeting import check_answer_size, describe, with_stored
 from edge_agent.inference.image_files import fit_file
 from edge_agent.inference.postprocess import (
     FEW_CLASSES,
@@ -39,6 +40,7 @@ from edge_agent.inference.preprocess import PixelQuantizer, Quantizer, check_fin
 from edge_agent.inference.runtime import Border, Graph, Runtime
 from edge_agent.inference.selftest import GoldenCases, golden_cases, judge
 from edge_agent.inference.slot import Slot
+from edge_agent.inference.stored import values_at
 from edge_agent.inference.weight_cache import is_worth
 
 if TYPE_CHECKING:
@@ -110,8 +112,7 @@ class LoadedModel:
         self._labels = [label.encode() for label in manifest.labels]
         self._decoder = self._plan_decoding()
         self.welcome = self._describe()
-        protocol.check_welcome(self.welcome)
-        self._check_answer_size()
+        check_answer_size(manifest.postprocessing, self._labels, self._outputs[0].shape)
         self.warm_up()
 
     def _plan_decoding(self) -> Decoder | None:
@@ -124,41 +125,34 @@ class LoadedModel:
         return Decoder(manifest.decoding, shapes, manifest.preprocessing)
 
     def _describe(self) -> protocol.Welcome:
-        manifest = self._slot.manifest
         own = [(at.name, at.shape) for at in self._outputs]
         answered = own if self._decoder is None else self._decoder.results
-        inputs, outputs, total = protocol.plan_area(
-            [
-                (spec.name, at.shape, spec.dtype)
-                for spec, at in zip(manifest.inputs, self._inputs, strict=True)
-            ],
-            [(name, shape, DType.FLOAT32) for name, shape in answered],
+        welcome = describe(self._slot, [at.shape for at in self._inputs], answered, self.threads)
+        stored = self._stored_output()
+        return welcome if stored is None else with_stored(welcome, stored)
+
+    def _stored_output(self) -> protocol.StoredOutput | None:
+        """How applications read the output as it is stored; None where they cannot."""
+        border, dequantizer, recipe = (
+            self._outputs[0],
+            self._dequantizers[0],
+            self._slot.manifest.postprocessing,
         )
-        return protocol.Welcome(
-            protocol=protocol.PROTOCOL,
-            model=manifest.model,
-            version=manifest.version,
-            variant=self._slot.variant.name,
-            inputs=inputs,
-            outputs=outputs,
-            takes_images=manifest.preprocessing is not None and len(inputs) == 1,
-            takes_files=manifest.preprocessing is not None and len(inputs) == 1,
-            tensor_bytes=total,
-            threads=self.threads,
-            slot_dir=str(self._slot.folder),
+        if not self._has_shortcut() or dequantizer is None or not dequantizer.keeps_order:
+            return None
+        return protocol.StoredOutput(
+            dtype=DType(border.dtype.name),
+            scale=border.scale,
+            zero_point=border.zero_point,
+            top_k=min(recipe.top_k, _size(border)) if recipe else 0,
+            labels=self._slot.manifest.labels,
         )
 
-    def _check_answer_size(self) -> None:
-        """Refuse a model whose answers would not fit a frame, now and not at some request."""
+    def _has_shortcut(self) -> bool:
         recipe = self._slot.manifest.postprocessing
-        longest = max((len(label) for label in self._labels), default=0)
-        count = 0 if recipe is None else min(recipe.top_k, int(np.prod(self._outputs[0].shape)))
-        size = protocol.RESULT_FIXED_BYTES + count * (protocol.CLASS_FIXED_BYTES + longest)
-        if size > protocol.FRAME_MAX_BYTES or longest > np.iinfo(np.uint16).max:
-            raise RuntimeLoadError(
-                f"an answer with {count} labels of up to {longest} bytes does not fit",
-                remedy="pack the model with a smaller top_k or shorter labels",
-            )
+        if len(self._inputs) > 1 or len(self._outputs) > 1 or self._decoder is not None:
+            return False
+        return recipe is None or not (recipe.softmax or recipe.top_k > FEW_CLASSES)
 
     @property
     def is_accelerated(self) -> bool:
@@ -223,45 +217,37 @@ class LoadedModel:
         return own
 
     def shortcut(
-        self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[np.float32]],
+        *,
+        takes_stored: bool,
     ) -> Shortcut | None:
         """A way of few steps, each gone with cold caches: for one input and one output, without decoding.
 
         Args:
             inputs: Shared memory.
             outputs: Shared memory.
+            takes_stored: Whether the client can read the output as it is stored.
         """
-        recipe = self._slot.manifest.postprocessing
-        if len(inputs) > 1 or len(self._outputs) > 1 or self._decoder is not None:
+        if not self._has_shortcut():
             return None
-        if recipe is not None and (recipe.softmax or recipe.top_k > FEW_CLASSES):
-            return None
-        dequantizer, count = (
-            self._dequantizers[0],
-            min(recipe.top_k, _size(self._outputs[0])) if recipe else 0,
-        )
-        if dequantizer is not None and dequantizer.keeps_order:
-            return functools.partial(self._answer, inputs[0], outputs[0], dequantizer, count)
-        if self._outputs[0].dtype == np.float32 and count:
+        recipe, stored = self._slot.manifest.postprocessing, self.welcome.stored
+        if stored is not None and takes_stored:
+            return functools.partial(self._leave_stored, inputs[0], values_at(outputs[0], stored))
+        if self._outputs[0].dtype == np.float32 and recipe is not None:
+            count = min(recipe.top_k, _size(self._outputs[0]))
             return functools.partial(self._answer_real, inputs[0], outputs[0], count)
         return None
 
-    def _answer(
-        self,
-        given: npt.NDArray[Any],
-        wanted: npt.NDArray[np.float32],
-        dequantizer: Dequantizer,
-        count: int,
-    ) -> list[tuple[int, float, bytes]]:
-        """``infer``, ``finish`` and ``classify``, the last from what no client can reach."""
-        stored = self.graph.run_one(self._stored(0, given))
-        dequantizer.write(stored, wanted)
-        return dequantizer.best(stored, count, self._labels)
+    def _leave_stored(self, given: npt.NDArray[Any], wanted: npt.NDArray[np.int8 | np.uint8]) -> None:
+        """``infer``; the rest is the client's."""
+        wanted[...] = self.graph.run_one(self._stored(0, given))
 
     def _answer_real(
         self, given: npt.NDArray[Any], wanted: npt.NDArray[np.float32], count: int
     ) -> list[tuple[int, float, bytes]]:
-        """``_answer`` for an output of real values."""
+        """``infer``, ``finish`` and ``classify``, the last from what no client can reach."""
         real = self.graph.run_one(self._stored(0, given))
         best = best_numbers(real.reshape(-1), count, self._outputs[0].name)
         wanted[...] = real

@@ -10,7 +10,6 @@ PURE. Rules:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -58,41 +57,30 @@ class Dequantizer:
             return dequantize(stored, self._scale, self._zero_point)
         return self._table.take(stored.view(np.uint8))
 
-    def write(self, stored: npt.NDArray[Any], real: npt.NDArray[np.float32]) -> None:
-        """``real`` into memory that is there, where values are looked up: without the copy between."""
-        assert self._table is not None  # noqa: S101 - the caller saw keeps_order
-        # Every byte is an index; only with "clip" numpy does without a copy of its own.
-        self._table.take(stored.view(np.uint8), out=real, mode="clip")
-
-    def best(
-        self, stored: npt.NDArray[Any], count: int, labels: Sequence[bytes]
-    ) -> list[tuple[int, float, bytes]]:
-        """``best_classes`` of the real values with their labels, where ``keeps_order``; spoils the stored ones.
+    def best(self, stored: npt.NDArray[Any], count: int) -> list[tuple[int, float]]:
+        """``best_classes`` of the real values, where ``keeps_order``; spoils the stored ones.
 
         Args:
             stored: Any shape; the caller's own.
             count: How many, at most as many as there are.
-            labels: Of the first classes; those of the others are empty.
         """
         left, lowest, real = stored.reshape(-1), self._lowest, self._by_byte
-        found: list[tuple[int, float, bytes]] = []
+        found: list[tuple[int, float]] = []
         for _ in range(count):
             index = int(left.argmax())
             value = left.item(index)
             if value == lowest:
-                return self._with_equals(found, count, labels)
-            found.append((index, real[value & 255], labels[index] if index < len(labels) else b""))
+                return self._with_equals(found, count)
+            found.append((index, real[value & 255]))
             left[index] = lowest
         return found
 
-    def _with_equals(
-        self, found: list[tuple[int, float, bytes]], count: int, labels: Sequence[bytes]
-    ) -> list[tuple[int, float, bytes]]:
+    def _with_equals(self, found: list[tuple[int, float]], count: int) -> list[tuple[int, float]]:
         """As many as were wanted, with the first of those that were not found: all of them are the lowest."""
-        taken = {index for index, _, _ in found}
+        taken = {index for index, _ in found}
         score = self._by_byte[self._lowest & 255]
         places = [place for place in range(count) if place not in taken][: count - len(found)]
-        return found + [(at, score, labels[at] if at < len(labels) else b"") for at in places]
+        return found + [(at, score) for at in places]
 
 
 def dequantize(stored: npt.NDArray[Any], scale: float, zero_point: int) -> npt.NDArray[np.float32]:

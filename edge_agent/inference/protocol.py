@@ -7,6 +7,7 @@ PURE. Rules:
 2. The order is fixed. Worker: Welcome (or a Failure, when it takes no more). Client: Attach, with the descriptor of
    a memfd; one that knows what the Welcome will say need not wait for it. Worker: Attached. Then the client sends one
    Request at a time, and each gets one Result or Failure; the first may be sent before the Attached is there.
+   A client whose Attach says so may find the output as the model stores it; the Result says whether it is.
 3. Tensors never travel in frames: they lie in the client's memfd, the *area*, where the Welcome says. All inputs
    come first, then all outputs, each aligned to a cache line; an image or an image file, when one is sent, starts
    after them.
@@ -47,7 +48,9 @@ SOCKET_PATH_MAX_BYTES = 107
 WORKER_FOLDER = "w"
 PID_FILE = "agent.pid"
 
-_WELCOME, _ATTACH, _ATTACHED, _TENSORS, _IMAGE, _FILE, _RESULT, _FAILURE = b"WAaTIBRF"
+_WELCOME, _ATTACH, _ATTACH_FOR_STORED, _ATTACHED, _TENSORS, _IMAGE, _FILE, _RESULT, _STORED, _FAILURE = (
+    b"WASaTIBRsF"
+)
 _REQUEST = struct.Struct("<BxxxIIII")  # kind, sequence, height (of a file: its bytes), width, channels
 _ANSWER = struct.Struct("<BBHId")  # kind, is_draining, number of classes, sequence, service time in seconds
 _CLASS = struct.Struct("<IfH")  # index, score, bytes of the label that follows
@@ -68,6 +71,24 @@ class AreaTensor(msgspec.Struct, frozen=True, kw_only=True):
         return math.prod(self.shape) * ITEM_BYTES[self.dtype]
 
 
+class StoredOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """How a client reads a model's one output where the worker leaves it as it is stored; see ``inference.stored``.
+
+    Attributes:
+        dtype: Of the values, one byte each.
+        scale: real = (stored - zero_point) * scale.
+        zero_point: See ``scale``.
+        top_k: How many best classes there are to find; 0 for a model without postprocessing.
+        labels: Of the first classes.
+    """
+
+    dtype: DType
+    scale: float
+    zero_point: int
+    top_k: int
+    labels: tuple[str, ...]
+
+
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker serves, and how the area is laid out.
 
@@ -77,13 +98,14 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
         version: Version.
         variant: Variant.
         inputs: What a client writes.
-        outputs: What the worker writes, always float32 real values.
+        outputs: What the worker writes, always float32 real values but where a Result says that they are stored ones.
         takes_images: Whether ``(H, W[, C]) uint8`` images may be sent instead of inputs.
         takes_files: Whether the bytes of an image file may be sent instead; false from workers that cannot.
         tensor_bytes: Where an image starts, and the least size of an area.
         threads: How many work on a request.
         slot_dir: Folder with the model's manifest on this device; empty for what is no model.
         answered: Requests that this worker has answered until now, errors included.
+        stored: How to read the output as it is stored; None where it never is.
     """
 
     protocol: int
@@ -98,6 +120,7 @@ class Welcome(msgspec.Struct, frozen=True, kw_only=True):
     threads: int = 1
     slot_dir: str = ""
     answered: int = 0
+    stored: StoredOutput | None = None
 
 
 class Request(NamedTuple):
@@ -119,12 +142,16 @@ class ScoredClass(msgspec.Struct, frozen=True):
 
 
 class Result(NamedTuple):
-    """Outputs lie in the area; best classes first, none for a model without postprocessing."""
+    """Outputs lie in the area; best classes first, none for a model without postprocessing.
+
+    With ``is_stored`` the output lies there as the model stores it, and the classes are still to be found.
+    """
 
     sequence: int
     is_draining: bool
     latency_s: float
     classes: tuple[ScoredClass, ...]
+    is_stored: bool = False
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,9 +245,13 @@ def encode_failure(failure: Failure) -> bytes:
     return bytes((_FAILURE,)) + msgspec.json.encode(cut)
 
 
-def encode_attach() -> bytes:
-    """Bytes of an Attach; the memfd travels beside it."""
-    return bytes((_ATTACH,))
+def encode_attach(*, takes_stored: bool = False) -> bytes:
+    """Bytes of an Attach; the memfd travels beside it.
+
+    Args:
+        takes_stored: Whether the client can read an output as it is stored; only for a worker that can leave it so.
+    """
+    return bytes((_ATTACH_FOR_STORED if takes_stored else _ATTACH,))
 
 
 def encode_attached() -> bytes:
@@ -241,9 +272,15 @@ def encode_request_of_tensors(sequence: int) -> bytes:
 
 
 def encode_result(
-    sequence: int, latency_s: float, classes: Sequence[tuple[int, float, bytes]], *, is_draining: bool
+    sequence: int,
+    latency_s: float,
+    classes: Sequence[tuple[int, float, bytes]] | None,
+    *,
+    is_draining: bool,
 ) -> bytes:
-    """Bytes of a Result; labels are UTF-8 already."""
+    """Bytes of a Result; labels are UTF-8 already. Without classes the output lies there as it is stored."""
+    if classes is None:
+        return _ANSWER.pack(_STORED, is_draining, 0, sequence, latency_s)
     frame = _ANSWER.pack(_RESULT, is_draining, len(classes), sequence, latency_s)
     for index, score, label in classes:
         frame += _CLASS.pack(index, score, len(label)) + label
@@ -252,7 +289,12 @@ def encode_result(
 
 def is_attach(frame: bytes | memoryview) -> bool:
     """Whether a frame is an Attach."""
-    return bytes(frame) == encode_attach()
+    return len(frame) == 1 and frame[0] in {_ATTACH, _ATTACH_FOR_STORED}
+
+
+def takes_stored(attach: bytes | memoryview) -> bool:
+    """Whether who sent this Attach can read an output as it is stored."""
+    return attach[0] == _ATTACH_FOR_STORED
 
 
 def sequence_of_tensors(frame: bytes | memoryview) -> int:
@@ -328,6 +370,8 @@ def parse_answer(frame: bytes | memoryview) -> Result | Failure:
         return _parse_failure(frame)
     try:
         kind, is_draining, count, sequence, latency_s = _ANSWER.unpack_from(frame)
+        if kind == _STORED and not count and len(frame) == _ANSWER.size:
+            return Result(sequence, bool(is_draining), latency_s, (), is_stored=True)
         if kind != _RESULT:
             raise MessageError(f"frame of kind {kind} where an answer must stand")
         classes: list[ScoredClass] = []

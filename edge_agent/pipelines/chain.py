@@ -61,7 +61,11 @@ class Chain:
         return self._follow_all(what)
 
     def shortcut(
-        self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[np.float32]],
+        *,
+        takes_stored: bool,
     ) -> None:
         """See ``Answering``; asking others takes longer than the steps around it."""
 

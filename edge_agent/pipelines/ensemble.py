@@ -89,7 +89,11 @@ class Ensemble:
         return self._ask_all(dict(zip(names, tensors, strict=True)))
 
     def shortcut(
-        self, inputs: Sequence[npt.NDArray[Any]], outputs: Sequence[npt.NDArray[np.float32]]
+        self,
+        inputs: Sequence[npt.NDArray[Any]],
+        outputs: Sequence[npt.NDArray[np.float32]],
+        *,
+        takes_stored: bool,
     ) -> None:
         """See ``Answering``; asking others takes longer than the steps around it."""
 

@@ -14,10 +14,12 @@ from contract.errors import InferenceError, InputError
 from contract.processing import ClassificationPostprocessing
 from contract.profile import Precision
 from contract.tensor import DType, TensorSpec
+from edge_agent.inference import protocol
 from edge_agent.inference.area import create_area
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.runtime import find_runtime
 from edge_agent.inference.slot import load_slot
+from edge_agent.inference.stored import StoredReader
 from tests.support.inference_models import a_lookup
 from tests.support.inference_slots import (
     DIGITS,
@@ -47,39 +49,56 @@ def memory_of(model: LoadedModel) -> tuple[list[npt.NDArray[Any]], list[npt.NDAr
     return [area.tensor(at) for at in model.welcome.inputs], [area.tensor(at) for at in model.welcome.outputs]
 
 
+def reader_of(model: LoadedModel, outputs: list[npt.NDArray[Any]]) -> StoredReader:
+    """What a client reads the output with, after its way through a frame."""
+    welcome = protocol.parse_welcome(protocol.encode_welcome(model.welcome))
+    assert isinstance(welcome, protocol.Welcome)
+    assert welcome.stored is not None
+    return StoredReader(welcome.stored, outputs[0])
+
+
 @pytest.mark.parametrize("top_k", [1, 3, 8])
 def test_the_shortcut_answers_what_the_long_way_does(tmp_path: Path, top_k: int) -> None:
     model = digits_with(tmp_path / "slot", top_k)
     inputs, outputs = memory_of(model)
-    shortcut = model.shortcut(inputs, outputs)
+    shortcut, reader = model.shortcut(inputs, outputs, takes_stored=True), reader_of(model, outputs)
     assert shortcut is not None
 
     for digit in range(10):
         inputs[0][...] = tensor_of(images_of(digit)[0])
-        classes = shortcut()
+        assert shortcut() is None
+        classes, found = reader.read(), reader.real()
         real = model.infer(inputs)
 
         assert len(classes) == top_k
-        assert classes == model.classify(real)
-        assert np.array_equal(outputs[0], real[0])
+        assert [(at.index, at.score, at.label.encode()) for at in classes] == model.classify(real)
+        assert np.array_equal(found, real[0])
+        assert found.shape == real[0].shape
 
 
 def test_without_postprocessing_there_are_outputs_alone(tmp_path: Path) -> None:
     model = load(a_slot(tmp_path / "slot", postprocessing=None, labels=()))
     inputs, outputs = memory_of(model)
     inputs[0][...] = tensor_of(images_of(6)[0])
-    shortcut = model.shortcut(inputs, outputs)
+    shortcut, reader = model.shortcut(inputs, outputs, takes_stored=True), reader_of(model, outputs)
 
     assert shortcut is not None
-    assert shortcut() == []
-    assert outputs[0].argmax() == 6
+    assert shortcut() is None
+    assert reader.read() == ()
+    assert reader.real().argmax() == 6
+
+
+def test_who_cannot_read_what_is_stored_gets_real_values(tmp_path: Path) -> None:
+    model = digits_with(tmp_path / "slot", 3)
+
+    assert model.shortcut(*memory_of(model), takes_stored=False) is None
 
 
 def test_values_that_are_not_finite_are_refused_on_the_shortcut_too() -> None:
     model = load(slot_of("1.0.0"))
     inputs, outputs = memory_of(model)
     inputs[0][...] = np.nan
-    shortcut = model.shortcut(inputs, outputs)
+    shortcut = model.shortcut(inputs, outputs, takes_stored=True)
     assert shortcut is not None
 
     with pytest.raises(InputError, match="not finite"):
@@ -92,13 +111,13 @@ def test_values_that_are_not_finite_are_refused_on_the_shortcut_too() -> None:
 def test_many_classes_and_softmax_take_the_long_way(tmp_path: Path, top_k: int, softmax: bool) -> None:  # noqa: FBT001 - a case
     model = digits_with(tmp_path / "slot", top_k, softmax=softmax)
 
-    assert model.shortcut(*memory_of(model)) is None
+    assert model.shortcut(*memory_of(model), takes_stored=True) is None
 
 
 def test_a_model_of_real_values_has_a_shortcut_too(tmp_path: Path) -> None:
     model = load(a_float_slot(tmp_path / "slot", "1.0.0"))
     inputs, outputs = memory_of(model)
-    shortcut = model.shortcut(inputs, outputs)
+    shortcut = model.shortcut(inputs, outputs, takes_stored=True)
     assert shortcut is not None
 
     for digit in range(10):
@@ -106,6 +125,7 @@ def test_a_model_of_real_values_has_a_shortcut_too(tmp_path: Path) -> None:
         classes = shortcut()
         real = model.infer(inputs)
 
+        assert classes is not None
         assert classes == model.classify(real)
         assert classes[0][0] == digit
         assert np.array_equal(outputs[0], real[0])
@@ -121,7 +141,7 @@ def test_real_values_without_postprocessing_take_the_long_way(tmp_path: Path) ->
     )
     model = load(slot)
 
-    assert model.shortcut(*memory_of(model)) is None
+    assert model.shortcut(*memory_of(model), takes_stored=True) is None
 
 
 def test_a_run_that_fails_is_told_on_either_way(tmp_path: Path) -> None:

@@ -209,8 +209,42 @@ def test_a_model_with_endless_names_cannot_be_described() -> None:
 
 def test_only_an_attach_is_one() -> None:
     assert protocol.is_attach(protocol.encode_attach())
+    assert protocol.is_attach(memoryview(protocol.encode_attach(takes_stored=True)))
     assert not protocol.is_attach(b"")
     assert not protocol.is_attach(b"AA")
+    assert not protocol.is_attach(b"T")
+
+
+def test_an_attach_says_what_its_client_can_read() -> None:
+    assert protocol.encode_attach() == b"A", "what an older worker knows"
+    assert not protocol.takes_stored(protocol.encode_attach())
+    assert protocol.takes_stored(protocol.encode_attach(takes_stored=True))
+
+
+def test_a_result_of_stored_values_has_these_bytes() -> None:
+    frame = protocol.encode_result(7, 0.25, None, is_draining=True)
+
+    assert frame == b"s\1" + struct.pack("<HId", 0, 7, 0.25)
+    assert protocol.parse_answer(memoryview(frame)) == protocol.Result(7, True, 0.25, (), is_stored=True)
+
+
+@pytest.mark.parametrize("changed", [b"s\0\1\0", b"s\0\0\1"])
+def test_a_result_of_stored_values_has_no_classes(changed: bytes) -> None:
+    frame = changed + protocol.encode_result(7, 0.25, None, is_draining=False)[4:]
+
+    for wrong in (frame, protocol.encode_result(7, 0.25, None, is_draining=False) + b"\0"):
+        with pytest.raises(MessageError):
+            protocol.parse_answer(wrong)
+
+
+def test_a_greeting_tells_how_to_read_stored_values() -> None:
+    stored = protocol.StoredOutput(
+        dtype=DType.INT8, scale=0.1 + 0.2, zero_point=-128, top_k=3, labels=("cat", "dög")
+    )
+    welcome = msgspec.structs.replace(a_welcome(), stored=stored)
+
+    assert protocol.parse_welcome(protocol.encode_welcome(welcome)) == welcome
+    assert protocol.parse_welcome(protocol.encode_welcome(a_welcome())) == a_welcome()
 
 
 def test_the_answer_to_an_attach_is_yes_or_a_failure() -> None:
