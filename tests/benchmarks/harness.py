@@ -170,17 +170,63 @@ def block_medians(
     medians: tuple[list[float], list[float]] = ([], [])
     for block in range(blocks):
         for index in (0, 1) if block % 2 == 0 else (1, 0):
-            call = (first, second)[index]
-            call()
-            times: list[float] = []
-            for _ in range(requests):
-                if pause_s:
-                    time.sleep(pause_s)
-                began = time.perf_counter()
-                call()
-                times.append(time.perf_counter() - began)
-            medians[index].append(statistics.median(times))
+            medians[index].append(_block_median((first, second)[index], requests, pause_s))
     return medians
+
+
+def _block_median(call: Callable[[], object], requests: int, pause_s: float = 0.0) -> float:
+    call()
+    times: list[float] = []
+    for _ in range(requests):
+        if pause_s:
+            time.sleep(pause_s)
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def block_medians_on_one_processor(
+    asking: Callable[[], object], alone: Callable[[], object], pid: int, *, blocks: int, requests: int
+) -> tuple[list[float], list[float]]:
+    """``block_medians`` of work that another process does, and of the same work in this one, on the same processor.
+
+    Processors of a shared machine differ by a tenth and more at any moment, and the system keeps the other process on
+    one and this thread on another. So both are held: where the other process works in a block, this one does in the
+    block beside it. After every second pair they change places.
+
+    Args:
+        asking: Has the other process work, and waits.
+        alone: The same here.
+        pid: The other process.
+        blocks: Of each.
+        requests: See ``block_medians``.
+
+    Returns:
+        Median seconds of a call in every block, of ``asking`` and of ``alone``.
+    """
+    before = os.sched_getaffinity(0)
+    if len(before) < 2:  # then it is the same one anyway
+        return block_medians(asking, alone, blocks=blocks, requests=requests)
+    places = sorted(before)[:2]
+    medians: tuple[list[float], list[float]] = ([], [])
+    try:
+        for block in range(blocks):
+            working, waiting = places if (block // 2) % 2 == 0 else reversed(places)
+            _hold(pid, {working})
+            for index in (0, 1) if block % 2 == 0 else (1, 0):
+                os.sched_setaffinity(0, {(waiting, working)[index]})
+                medians[index].append(_block_median((asking, alone)[index], requests))
+    finally:
+        os.sched_setaffinity(0, before)
+        _hold(pid, before)
+    return medians
+
+
+def _hold(pid: int, processors: set[int]) -> None:
+    """Let all threads of a process run on some processors alone."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), processors)
 
 
 def median_difference(minuends: Sequence[float], subtrahends: Sequence[float]) -> float:

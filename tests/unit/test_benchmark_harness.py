@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,32 @@ def test_blocks_of_single_calls_take_turns_and_begin_with_one_untimed() -> None:
     assert "".join(ran) == "aaabbb" + "bbbaaa" + "aaabbb"
     assert len(first) == len(second) == 3
     assert all(0 <= value < 1 for value in (*first, *second))
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one processor alone")
+def test_what_another_process_does_is_compared_with_the_same_on_its_processor() -> None:
+    before = os.sched_getaffinity(0)
+    ran: list[tuple[str, set[int], set[int]]] = []
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            harness.block_medians_on_one_processor(
+                lambda: ran.append(("ask", os.sched_getaffinity(other.pid), os.sched_getaffinity(0))),
+                lambda: ran.append(("alone", os.sched_getaffinity(other.pid), os.sched_getaffinity(0))),
+                other.pid,
+                blocks=4,
+                requests=1,
+            )
+            assert os.sched_getaffinity(other.pid) == before
+        finally:
+            other.kill()
+
+    assert "".join(who[1] for who, _, _ in ran[::2]) == "sllssll" + "s"
+    assert all(len(theirs) == len(ours) == 1 for _, theirs, ours in ran)
+    assert all((theirs == ours) == (who == "alone") for who, theirs, ours in ran)
+    first, second = ran[0][1], ran[8][1]
+    assert [theirs for _, theirs, _ in ran] == [first] * 8 + [second] * 8
+    assert first != second
+    assert os.sched_getaffinity(0) == before
 
 
 def test_neighbouring_blocks_are_compared_with_each_other() -> None:
