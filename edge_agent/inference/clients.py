@@ -27,6 +27,7 @@ from contract.errors import (
 from edge_agent.inference import protocol
 from edge_agent.inference.answering import ChangedError
 from edge_agent.inference.area import Area, adopt_area
+from edge_agent.inference.notice import Notice
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,7 +44,7 @@ _RECEIVE_BYTES = 64
 class _Client:
     """One connection; ``area`` is None until the client has attached one."""
 
-    __slots__ = ("area", "inputs", "outputs", "shortcut", "socket", "takes_stored")
+    __slots__ = ("area", "inputs", "notice", "outputs", "shortcut", "socket", "takes_stored")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -52,6 +53,7 @@ class _Client:
         self.outputs: list[npt.NDArray[np.float32]] = []
         self.shortcut: Shortcut | None = None
         self.takes_stored = False
+        self.notice: Notice | None = None
 
 
 class Clients:
@@ -165,6 +167,8 @@ class Clients:
         client.inputs = [client.area.tensor(place) for place in welcome.inputs]
         client.outputs = [client.area.tensor(place) for place in welcome.outputs]
         client.takes_stored = protocol.takes_stored(frame)
+        if client.takes_stored and welcome.stored is not None:
+            client.notice = Notice(client.area, welcome.stored.notice_offset)
         client.shortcut = self._model.shortcut(
             client.inputs, client.outputs, takes_stored=client.takes_stored
         )
@@ -190,9 +194,10 @@ class Clients:
             self._send(client, refusal_of(error, sequence, is_draining=self._is_draining))
             return
         latency_s = time.perf_counter() - began
-        self._send(
-            client, protocol.encode_result(sequence, latency_s, classes, is_draining=self._is_draining)
-        )
+        words = protocol.encode_result(sequence, latency_s, classes, is_draining=self._is_draining)
+        if classes is None and client.notice is not None:
+            client.notice.post(sequence, words)
+        self._send(client, words)
         self.last_s = latency_s
         self._counts.count_answer(latency_s)  # nobody waits for it
 

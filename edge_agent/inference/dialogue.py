@@ -16,6 +16,7 @@ from contract.errors import AgentUnavailableError, MessageError
 from edge_agent.inference import protocol
 from edge_agent.inference.area import Area, create_area
 from edge_agent.inference.feed import Feed, feed_of
+from edge_agent.inference.notice import Notice
 from edge_agent.inference.stored import StoredReader
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Dialogue:
         self._sequence = 0
         self._last_result = b""
         self._reader: StoredReader | None = None
+        self._notice: Notice | None = None
         self._is_stored = False
 
     def feed_of(self, what: What) -> Feed:
@@ -113,6 +115,7 @@ class Dialogue:
         stored = self.welcome.stored
         if stored is not None:
             self._reader = StoredReader(stored, next(iter(self._outputs.values())))
+            self._notice = Notice(self._area, stored.notice_offset)
 
     def conclude_offer(self, frame: bytes | memoryview) -> None:
         """Take the worker's answer to the memory.
@@ -137,6 +140,9 @@ class Dialogue:
             return False
         if (ours.takes_images, ours.takes_files) != (theirs.takes_images, theirs.takes_files):
             return False
+        if ours.tensor_bytes != theirs.tensor_bytes:
+            return False
+        self._sequence = before._sequence  # no answer that was posted to that one is one to this
         self._area, self._inputs, self._outputs = before._area, before._inputs, before._outputs
         self._is_brief, self._last_result = before._is_brief, before._last_result
         self._offered_bytes = self.room_bytes = before.room_bytes
@@ -185,6 +191,19 @@ class Dialogue:
         self._sequence = self._sequence % _WORDS_MAX + 1
         self.is_waiting = True
         return protocol.encode_request_of_tensors(self._sequence)
+
+    @property
+    def has_notice(self) -> bool:
+        """Whether the answer may be in shared memory before it is said."""
+        return self._notice is not None
+
+    def is_posted(self) -> bool:
+        """Whether the answer to the request is in shared memory; it will be said, too."""
+        return self._notice is not None and self._notice.is_of(self._sequence)
+
+    def posted(self) -> bytes:
+        """The answer that ``is_posted``."""
+        return self._notice.read() if self._notice is not None else b""
 
     def understand(self, frame: bytes | memoryview) -> protocol.Result | protocol.Failure:
         """Take the answer to the request.

@@ -64,8 +64,17 @@ def describe(
 
 
 def with_stored(welcome: protocol.Welcome, stored: protocol.StoredOutput) -> protocol.Welcome:
-    """A welcome that tells how to read the output as it is stored, where a frame has room for that."""
-    full = msgspec.structs.replace(welcome, stored=stored)
+    """A welcome that tells how to read the output as it is stored, where a frame has room for that.
+
+    Args:
+        welcome: Without.
+        stored: Its notice follows the tensors, on a cache line of its own.
+    """
+    full = msgspec.structs.replace(
+        welcome,
+        stored=msgspec.structs.replace(stored, notice_offset=welcome.tensor_bytes),
+        tensor_bytes=welcome.tensor_bytes + protocol.NOTICE_BYTES,
+    )
     try:
         protocol.check_welcome(full)
     except MessageError:

@@ -56,6 +56,7 @@ _ANSWER = struct.Struct("<BBHId")  # kind, is_draining, number of classes, seque
 _CLASS = struct.Struct("<IfH")  # index, score, bytes of the label that follows
 RESULT_FIXED_BYTES = _ANSWER.size
 CLASS_FIXED_BYTES = _CLASS.size
+NOTICE_WORDS_AT, NOTICE_BYTES = 16, ALIGNMENT_BYTES
 
 
 class AreaTensor(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +81,7 @@ class StoredOutput(msgspec.Struct, frozen=True, kw_only=True):
         zero_point: See ``scale``.
         top_k: How many best classes there are to find; 0 for a model without postprocessing.
         labels: Of the first classes.
+        notice_offset: Where in the area the answer itself lies, too; see ``inference.notice``.
     """
 
     dtype: DType
@@ -87,6 +89,7 @@ class StoredOutput(msgspec.Struct, frozen=True, kw_only=True):
     zero_point: int
     top_k: int
     labels: tuple[str, ...]
+    notice_offset: int = 0
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from edge_agent.inference import protocol
 from edge_agent.inference.area import Area, adopt_area
 from edge_agent.inference.dialogue import Dialogue
 from edge_agent.inference.greeting import with_stored
+from edge_agent.inference.notice import Notice
 from edge_agent.inference.protocol import Result, ScoredClass, StoredOutput, Welcome
 from edge_agent.inference.stored import StoredReader
 
@@ -24,19 +26,17 @@ SCORES = StoredOutput(dtype=DType.UINT8, scale=0.5, zero_point=2, top_k=2, label
 
 def a_greeting(stored: StoredOutput | None) -> bytes:
     inputs, outputs, size = protocol.plan_area([("x", (3,), DType.INT8)], [("scores", SHAPE, DType.FLOAT32)])
-    return protocol.encode_welcome(
-        Welcome(
-            protocol=protocol.PROTOCOL,
-            model="digits",
-            version="1.0.0",
-            variant="v",
-            inputs=inputs,
-            outputs=outputs,
-            takes_images=False,
-            tensor_bytes=size,
-            stored=stored,
-        )
+    welcome = Welcome(
+        protocol=protocol.PROTOCOL,
+        model="digits",
+        version="1.0.0",
+        variant="v",
+        inputs=inputs,
+        outputs=outputs,
+        takes_images=False,
+        tensor_bytes=size,
     )
+    return protocol.encode_welcome(welcome if stored is None else with_stored(welcome, stored))
 
 
 @contextmanager
@@ -124,13 +124,30 @@ def test_a_worker_that_has_not_told_how_to_read_may_not_leave_stored_values() ->
             leave(dialogue, area, [1, 2, 3, 4, 5])
 
 
-def test_a_worker_after_a_switch_that_stores_nothing_may_not_either() -> None:
+@pytest.mark.parametrize(("first", "then"), [(SCORES, None), (None, SCORES)])
+def test_a_worker_with_and_one_without_stored_values_share_no_memory(
+    first: StoredOutput | None, then: StoredOutput | None
+) -> None:
+    with a_dialogue(first) as (before, _, _):
+        assert not Dialogue(a_greeting(then)).follow(before)
+
+
+def test_an_answer_posted_to_one_conversation_is_none_to_the_next_in_the_same_memory() -> None:
     with a_dialogue(SCORES) as (before, area, _):
-        after = Dialogue(a_greeting(None))
+        leave(before, area, [9, 0, 0, 0, 0])
+        stored = before.welcome.stored
+        assert stored is not None
+        words = protocol.encode_result(1, 0.25, None, is_draining=True)
+        Notice(area, stored.notice_offset).post(1, words)
+        assert before.is_posted()
+        assert before.posted() == words
+        after = Dialogue(a_greeting(SCORES))
+        assert not after.is_posted()
 
         assert after.follow(before)
-        with pytest.raises(MessageError, match="not described"):
-            leave(after, area, [1, 2, 3, 4, 5])
+        after.request_of_sinks()
+
+        assert not after.is_posted()
 
 
 def test_without_dimensions_there_is_one_value() -> None:
@@ -150,4 +167,7 @@ def test_a_greeting_without_room_for_the_labels_tells_nothing_of_stored_values()
     endless = StoredOutput(dtype=DType.INT8, scale=1.0, zero_point=0, top_k=1, labels=("x" * 70_000,))
 
     assert with_stored(welcome, endless) == welcome
-    assert with_stored(welcome, SCORES).stored == SCORES
+    described = with_stored(welcome, SCORES)
+    assert described.stored == msgspec.structs.replace(SCORES, notice_offset=welcome.tensor_bytes)
+    assert described.tensor_bytes == welcome.tensor_bytes + 64
+    assert (described.inputs, described.outputs) == (welcome.inputs, welcome.outputs)
