@@ -52,7 +52,7 @@ class Inference(msgspec.Struct, frozen=True):
         classes: Best classes first; empty for a model without postprocessing.
         version: Version that answered.
         variant: Variant that answered.
-        latency_s: Time in the worker: preprocessing, inference, postprocessing.
+        latency_s: Time in the worker: preprocessing, inference, and postprocessing where the worker does it.
     """
 
     outputs: dict[str, npt.NDArray[np.float32]]
