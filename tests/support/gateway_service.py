@@ -19,6 +19,7 @@ from edge_agent.gateway.settings import GatewaySettings
 from edge_agent.gateway.wire import Request
 from edge_agent.inference import protocol
 from edge_agent.inference.async_client import connect_async
+from tests.support.inference_greetings import a_scripted_welcome
 from tests.support.inference_models import a_pair_of_reshapes
 from tests.support.inference_slots import a_slot, images_of, tensor_of
 
@@ -117,18 +118,7 @@ def scripted_workers(
 
 
 def a_greeting() -> bytes:
-    inputs, outputs, size = protocol.plan_area([("x", (1,), DType.FLOAT32)], [("y", (1,), DType.FLOAT32)])
-    welcome = protocol.Welcome(
-        protocol=protocol.PROTOCOL,
-        model="digits",
-        version="1.0.0",
-        variant="v",
-        inputs=inputs,
-        outputs=outputs,
-        takes_images=False,
-        tensor_bytes=size,
-    )
-    return protocol.encode_welcome(welcome)
+    return protocol.encode_welcome(a_scripted_welcome())
 
 
 def an_answer(sequence: int, *, is_draining: bool = False) -> bytes:

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from contract.errors import AgentUnavailableError, InferenceError, MessageError
-from contract.tensor import DType
 from edge_agent import connect, connect_async
 from edge_agent.inference import protocol
-from edge_agent.inference.protocol import Failure, Welcome
+from edge_agent.inference.protocol import Failure
+from tests.support.inference_greetings import a_scripted_welcome
 
 
 def an_impostor(
@@ -64,19 +64,7 @@ def impostors(
 
 
 def a_greeting() -> bytes:
-    inputs, outputs, size = protocol.plan_area([("x", (1,), DType.FLOAT32)], [("y", (1,), DType.FLOAT32)])
-    return protocol.encode_welcome(
-        Welcome(
-            protocol=protocol.PROTOCOL,
-            model="digits",
-            version="1.0.0",
-            variant="v",
-            inputs=inputs,
-            outputs=outputs,
-            takes_images=False,
-            tensor_bytes=size,
-        )
-    )
+    return protocol.encode_welcome(a_scripted_welcome())
 
 
 def ask_waiting(run_dir: Path) -> None:

@@ -19,10 +19,10 @@ from edge_agent.inference.area import Area, adopt_area
 from edge_agent.inference.connection import Connection
 from edge_agent.inference.dialogue import WorkerGoneError
 from edge_agent.inference.feed import Feed
-from edge_agent.inference.greeting import with_stored
 from edge_agent.inference.notice import Notice
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.protocol import Result, StoredOutput, Welcome
+from tests.support.inference_greetings import a_scripted_welcome
 from tests.support.inference_slots import images_of, serve, tensor_of
 
 TIMEOUT_S = 30.0
@@ -32,18 +32,7 @@ STORED = StoredOutput(dtype=DType.UINT8, scale=1.0, zero_point=0, top_k=1, label
 
 
 def a_welcome() -> Welcome:
-    inputs, outputs, size = protocol.plan_area([("x", (4,), DType.INT8)], [("y", (16,), DType.FLOAT32)])
-    welcome = Welcome(
-        protocol=protocol.PROTOCOL,
-        model="digits",
-        version="1.0.0",
-        variant="v",
-        inputs=inputs,
-        outputs=outputs,
-        takes_images=False,
-        tensor_bytes=size,
-    )
-    return with_stored(welcome, STORED)
+    return a_scripted_welcome(("x", (4,), DType.INT8), ("y", (16,), DType.FLOAT32), STORED)
 
 
 class Side:

@@ -19,24 +19,15 @@ from edge_agent.inference.greeting import with_stored
 from edge_agent.inference.notice import Notice
 from edge_agent.inference.protocol import Result, ScoredClass, StoredOutput, Welcome
 from edge_agent.inference.stored import StoredReader
+from tests.support.inference_greetings import a_scripted_welcome
 
 SHAPE = (1, 5)
 SCORES = StoredOutput(dtype=DType.UINT8, scale=0.5, zero_point=2, top_k=2, labels=("a", "b", "c"))
 
 
 def a_greeting(stored: StoredOutput | None) -> bytes:
-    inputs, outputs, size = protocol.plan_area([("x", (3,), DType.INT8)], [("scores", SHAPE, DType.FLOAT32)])
-    welcome = Welcome(
-        protocol=protocol.PROTOCOL,
-        model="digits",
-        version="1.0.0",
-        variant="v",
-        inputs=inputs,
-        outputs=outputs,
-        takes_images=False,
-        tensor_bytes=size,
-    )
-    return protocol.encode_welcome(welcome if stored is None else with_stored(welcome, stored))
+    given, answered = ("x", (3,), DType.INT8), ("scores", SHAPE, DType.FLOAT32)
+    return protocol.encode_welcome(a_scripted_welcome(given, answered, stored))
 
 
 @contextmanager
