@@ -42,9 +42,16 @@ _RECEIVE_BYTES = 64
 
 
 class _Client:
-    """One connection; ``area`` is None until the client has attached one."""
+    """One connection.
 
-    __slots__ = ("area", "inputs", "notice", "outputs", "shortcut", "socket", "takes_stored")
+    Attributes:
+        area: None until the client has attached one.
+        notice: Where it may ask in shared memory, and finds answers; None for one that does neither.
+        asked: Sequence of its last request with tensors.
+        early: Sequence of a request that was answered before its frame was received; 0 for none.
+    """
+
+    __slots__ = ("area", "asked", "early", "inputs", "notice", "outputs", "shortcut", "socket")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -52,8 +59,9 @@ class _Client:
         self.inputs: list[npt.NDArray[Any]] = []
         self.outputs: list[npt.NDArray[np.float32]] = []
         self.shortcut: Shortcut | None = None
-        self.takes_stored = False
         self.notice: Notice | None = None
+        self.asked = 0
+        self.early = 0
 
 
 class Clients:
@@ -75,6 +83,7 @@ class Clients:
         self._poll = poll
         self._counts = counts
         self.last_s = 0.0
+        self._last: _Client | None = None
         self._clients: dict[int, _Client] = {}
         self._received = bytearray(_RECEIVE_BYTES)
         self._frame = memoryview(self._received)
@@ -129,9 +138,7 @@ class Clients:
         self._model = model
         for client in self._clients.values():
             if client.area is not None:
-                client.shortcut = model.shortcut(
-                    client.inputs, client.outputs, takes_stored=client.takes_stored
-                )
+                client.shortcut = self._shortcut_of(client)
 
     def drain(self) -> None:
         """Take no new clients; tell the others with their next answer to go elsewhere."""
@@ -166,13 +173,38 @@ class Clients:
         )
         client.inputs = [client.area.tensor(place) for place in welcome.inputs]
         client.outputs = [client.area.tensor(place) for place in welcome.outputs]
-        client.takes_stored = protocol.takes_stored(frame)
-        if client.takes_stored and welcome.stored is not None:
+        if welcome.stored is not None and protocol.takes_stored(frame):
             client.notice = Notice(client.area, welcome.stored.notice_offset)
-        client.shortcut = self._model.shortcut(
-            client.inputs, client.outputs, takes_stored=client.takes_stored
-        )
+            client.asked = client.notice.take(0)  # of the worker before this one, or said at the socket, too
+        client.shortcut = self._shortcut_of(client)
         self._send(client, protocol.encode_attached())
+
+    def _shortcut_of(self, client: _Client) -> Shortcut | None:
+        takes_stored = client.notice is not None
+        return self._model.shortcut(client.inputs, client.outputs, takes_stored=takes_stored)
+
+    def hear(self) -> bool:
+        """Answer a request that the client answered last has put into shared memory; its frame still comes.
+
+        Whoever calls this has dealt with what was said at the sockets, so no client goes before its turn. While
+        draining there is nothing to hear: a client that knows of it goes on in the same memory with the next worker.
+
+        Returns:
+            Whether there was one.
+        """
+        client = self._last
+        if client is None or client.notice is None or client.shortcut is None or self._is_draining:
+            return False
+        sequence = client.notice.take(client.asked)
+        if not sequence:
+            return False
+        began = time.perf_counter()
+        client.asked = client.early = sequence
+        try:
+            self._respond(client, sequence, client.shortcut, began)
+        except ChangedError:
+            self._drop(client)
+        return True
 
     def _answer(self, client: _Client, area: Area) -> None:
         size = client.socket.recv_into(self._received)
@@ -186,6 +218,14 @@ class Clients:
             request = protocol.parse_request(frame)
             sequence = request.sequence
             shortcut = functools.partial(self._infer, client, area, request)
+        elif sequence == client.early:
+            client.early = 0
+            return
+        else:
+            client.asked = sequence
+        self._respond(client, sequence, shortcut, began)
+
+    def _respond(self, client: _Client, sequence: int, shortcut: Shortcut, began: float) -> None:
         try:
             classes = shortcut()
         except LitefleetError as error:
@@ -195,6 +235,7 @@ class Clients:
             return
         latency_s = time.perf_counter() - began
         words = protocol.encode_result(sequence, latency_s, classes, is_draining=self._is_draining)
+        self._last = client
         if classes is None and client.notice is not None:
             client.notice.post(sequence, words)
         self._send(client, words)
@@ -231,6 +272,8 @@ class Clients:
 
     def _drop(self, client: _Client) -> None:
         if self._clients.pop(client.socket.fileno(), None) is not None:
+            if self._last is client:
+                self._last = None
             self._poll.unregister(client.socket)
             client.socket.close()
 

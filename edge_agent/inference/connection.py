@@ -25,6 +25,7 @@ from edge_agent.inference.asking import rehearse, unreachable, worker_of
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
 from edge_agent.inference.expecting import Expectation
 from edge_agent.inference.feed import Feed
+from edge_agent.inference.notice import LOOKS
 from edge_agent.inference.patience import Patience
 
 _Extras = list[tuple[int, int, "array.array[int]"]]
@@ -33,8 +34,6 @@ _TIMEOUT_STEP_S = 0.1
 _COOLS_S = 150e-6
 """What was rehearsed is rehearsed again after this: a core whose caches neighbours use too forgets it. An answer then
 took 36 to 40 microseconds from its arrival to the caller, not 43 to 74 (own measurement, medians of three runs)."""
-_LOOKS = 8
-"""Who finds answers in shared memory looks every so many times whether the worker says something else, or is gone."""
 _SELECT_END = 1024
 """Descriptors from here on are not for select(2), which alone takes its time-out in microseconds."""
 
@@ -290,13 +289,13 @@ class Connection:
         began = time.perf_counter()
         ends = began + self._expectation.awake_s()
         again = began + _COOLS_S if asleep_s else ends
-        has_come, looks, step = False, 0, _LOOKS if self.dialogue.has_notice else 1
+        has_come, looks = False, 0
         while not has_come and (now := time.perf_counter()) < ends:
             if now > again:
                 rehearse()
                 again = now + _COOLS_S
             looks += 1
-            has_come = self.dialogue.is_posted() or (not looks % step and bool(self._poll.poll(0)))
+            has_come = self.dialogue.is_posted() or (not looks % LOOKS and bool(self._poll.poll(0)))
         self._patience.note(has_come=has_come)
 
     def _late(self) -> DeadlineError:

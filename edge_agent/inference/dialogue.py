@@ -190,12 +190,9 @@ class Dialogue:
         """The frame of a request whose tensors are in ``sinks`` already."""
         self._sequence = self._sequence % _WORDS_MAX + 1
         self.is_waiting = True
+        if self._notice is not None:
+            self._notice.ask(self._sequence)
         return protocol.encode_request_of_tensors(self._sequence)
-
-    @property
-    def has_notice(self) -> bool:
-        """Whether the answer may be in shared memory before it is said."""
-        return self._notice is not None
 
     def is_posted(self) -> bool:
         """Whether the answer to the request is in shared memory; it will be said, too."""
@@ -225,12 +222,15 @@ class Dialogue:
             return answer
         if self._reader is None:
             raise MessageError("the worker left an output that it has not described")
-        return answer._replace(classes=self._reader.read())
+        return protocol.Result(
+            answer.sequence, answer.is_draining, answer.latency_s, self._reader.read(), is_stored=True
+        )
 
     def last_answer(self) -> protocol.Result | protocol.Failure | None:
         """The last answer once more, to rehearse what will be done with the next; None where it is not worth it."""
         if not self._last_result or not self._is_brief:
             return None
+        self.posted()  # the way to the next one
         return self._complete(protocol.parse_answer(self._last_result))
 
     def read_bytes(self, names: Iterable[str]) -> list[bytes]:

@@ -56,7 +56,7 @@ _ANSWER = struct.Struct("<BBHId")  # kind, is_draining, number of classes, seque
 _CLASS = struct.Struct("<IfH")  # index, score, bytes of the label that follows
 RESULT_FIXED_BYTES = _ANSWER.size
 CLASS_FIXED_BYTES = _CLASS.size
-NOTICE_WORDS_AT, NOTICE_BYTES = 16, ALIGNMENT_BYTES
+NOTICE_WORDS_AT, NOTICE_ASKED_AT, NOTICE_BYTES = 16, 32, ALIGNMENT_BYTES
 
 
 class AreaTensor(msgspec.Struct, frozen=True, kw_only=True):

@@ -70,6 +70,7 @@ def _talk(own: socket.socket, clients: Clients, poll: select.epoll, runs: int) -
     feed = {at.name: np.zeros(at.shape, at.dtype.value) for at in dialogue.welcome.inputs}
     for _ in range(runs):
         own.send(dialogue.request(dialogue.feed_of(feed)))
+        clients.hear()  # all but the first, where requests may be in shared memory
         _serve(clients, poll)
         dialogue.understand(own.recv(protocol.FRAME_MAX_BYTES))
 

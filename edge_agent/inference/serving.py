@@ -22,6 +22,7 @@ from edge_agent.inference.counts import Counts
 from edge_agent.inference.gentle import run_gently
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
+from edge_agent.inference.notice import LOOKS
 from edge_agent.inference.patience import Patience, worth_awake_s
 from edge_agent.inference.rehearsal import rehearse
 from edge_agent.inference.runtime import Runtime, find_runtime
@@ -80,17 +81,21 @@ class Worker:
         """Wait for something to do; awake for a moment where requests follow each other closely.
 
         Sleeping and waking up costs more than a small model's whole inference. The moment is short, and a client
-        that takes its time, as a camera does, costs it once.
+        that takes its time, as a camera does, costs it once. First comes what has been said, from all clients in turn.
         """
         awake_s = worth_awake_s(self._clients.last_s)
         if self._is_busy and self._patience.try_awake():
-            ends = time.perf_counter() + awake_s
-            while time.perf_counter() < ends:
-                events = self._poll.poll(0)
-                if events:
+            ends, looks, events = time.perf_counter() + awake_s, 0, self._poll.poll(0)
+            while not events and time.perf_counter() < ends:
+                if self._clients.hear():
                     self._patience.note(has_come=True)
-                    return events
-            self._patience.note(has_come=False)
+                    return []
+                looks += 1
+                if not looks % LOOKS:
+                    events = self._poll.poll(0)
+            self._patience.note(has_come=bool(events))
+            if events:
+                return events
         began = time.perf_counter()
         left_s = -1 if self._drain_ends is None else max(0.0, self._drain_ends - time.monotonic())
         events = self._poll.poll(left_s)

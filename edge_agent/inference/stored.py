@@ -38,9 +38,11 @@ class StoredReader:
 
     def read(self) -> tuple[ScoredClass, ...]:
         """Take over what the worker left there, and find the best classes."""
-        self._found = self._values.copy()
+        found = self._found = self._values.copy()
+        if not self._top_k:
+            return ()
         labels = self._labels
-        best = self._dequantizer.best(self._found.copy(), self._top_k)
+        best = self._dequantizer.best(found.copy(), self._top_k)
         return tuple(
             [ScoredClass(index, score, labels[index] if index < len(labels) else "") for index, score in best]
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +17,7 @@ from contract.errors import DeadlineError, MessageError
 from contract.tensor import DType
 from edge_agent import connect
 from edge_agent.inference import protocol
-from edge_agent.inference.area import Area, adopt_area
+from edge_agent.inference.area import Area, adopt_area, create_area
 from edge_agent.inference.connection import Connection
 from edge_agent.inference.dialogue import WorkerGoneError
 from edge_agent.inference.feed import Feed
@@ -23,7 +25,7 @@ from edge_agent.inference.notice import Notice
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.protocol import Result, StoredOutput, Welcome
 from tests.support.inference_greetings import a_scripted_welcome
-from tests.support.inference_slots import images_of, serve, tensor_of
+from tests.support.inference_slots import images_of, serve, tensor_of, wait_until
 
 TIMEOUT_S = 30.0
 LATE_S = 0.2
@@ -244,3 +246,81 @@ def test_a_real_worker_answers_many_requests_rightly(pool: Pool, run_dir: Path) 
         for turn in range(500):
             assert model.infer(tensors[turn % 10]).label == str(turn % 10)
         assert pool.take_windows()[0].requests == 500
+
+
+class Poster:
+    """A client of a real worker that posts its requests."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._socket.settimeout(TIMEOUT_S)
+        self._socket.connect(str(run_dir / "digits.sock"))
+        welcome = protocol.parse_welcome(self._socket.recv(protocol.FRAME_MAX_BYTES))
+        assert isinstance(welcome, Welcome)
+        assert welcome.stored is not None
+        area, descriptor = create_area(welcome.tensor_bytes)
+        socket.send_fds(self._socket, [protocol.encode_attach(takes_stored=True)], [descriptor])
+        os.close(descriptor)
+        assert protocol.parse_attached(self._socket.recv(protocol.FRAME_MAX_BYTES)) is None
+        self._notice = Notice(area, welcome.stored.notice_offset)
+        self._sequence = 0
+
+    def say_closely(self) -> None:
+        """Ask so that the worker stays awake for more."""
+        for _ in range(3):
+            self._sequence += 1
+            self._socket.send(protocol.encode_request_of_tensors(self._sequence))
+            assert self.has_answer(TIMEOUT_S)
+
+    def post(self) -> None:
+        self._sequence += 1
+        self._notice.ask(self._sequence)
+
+    def has_answer(self, wait_s: float) -> bool:
+        """Whether the worker answers the last request; it may have heard an earlier one after all."""
+        while select.select([self._socket], [], [], wait_s)[0]:
+            if protocol.parse_answer(self._socket.recv(protocol.FRAME_MAX_BYTES)).sequence == self._sequence:
+                return True
+        return False
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def test_a_real_worker_hears_what_is_posted_while_it_is_awake(pool: Pool, run_dir: Path) -> None:
+    serve(pool)
+    with contextlib.closing(Poster(run_dir)) as poster:
+
+        def is_heard() -> bool:
+            """Whether a request that follows an answer closely is answered without being said."""
+            poster.say_closely()
+            poster.post()
+            return poster.has_answer(LATE_S)
+
+        wait_until(is_heard, "an answer to a request that was posted")
+
+
+def test_a_client_that_posts_without_end_keeps_nobody_waiting(pool: Pool, run_dir: Path) -> None:
+    serve(pool)
+    is_over, heard = threading.Event(), []
+
+    def post_on(poster: Poster) -> None:
+        while not is_over.is_set():
+            poster.say_closely()
+            poster.post()
+            while poster.has_answer(0.001):
+                heard.append(True)
+                poster.post()
+
+    with contextlib.closing(Poster(run_dir)) as poster, connect(run_dir).model("digits") as model:
+        thread = threading.Thread(target=post_on, args=(poster,))
+        thread.start()
+        try:
+            for turn in range(200):
+                answer = model.infer(tensor_of(images_of(turn % 10)[0]), deadline_s=10)
+                assert answer.label == str(turn % 10)
+            wait_until(lambda: bool(heard), "the other one being heard, too")
+        finally:
+            is_over.set()
+            thread.join(TIMEOUT_S)
+    assert not thread.is_alive()

@@ -1,4 +1,4 @@
-"""In which order an answer in shared memory is written."""
+"""What is written where, and in which order, of requests and answers in shared memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from edge_agent.inference.area import Area, create_area
 from edge_agent.inference.notice import Notice
-from edge_agent.inference.protocol import NOTICE_BYTES, NOTICE_WORDS_AT, RESULT_FIXED_BYTES
+from edge_agent.inference.protocol import NOTICE_ASKED_AT, NOTICE_BYTES, NOTICE_WORDS_AT, RESULT_FIXED_BYTES
 
 WORDS = bytes(range(RESULT_FIXED_BYTES))
 
@@ -64,3 +64,32 @@ def test_numbers_go_up_to_four_bytes() -> None:
     notice.post((1 << 32) - 1, WORDS)
 
     assert notice.is_of((1 << 32) - 1)
+
+
+def test_a_request_is_taken_once() -> None:
+    area, descriptor = create_area(3 * NOTICE_BYTES)
+    os.close(descriptor)
+    worker, application = Notice(area, NOTICE_BYTES), Notice(area, NOTICE_BYTES)
+    assert worker.take(0) == 0
+    assert worker.take(9) == 0
+
+    for sequence in (1, 2, (1 << 32) - 1, 1):
+        application.ask(sequence)
+        assert worker.take(0) == sequence
+        assert worker.take(sequence) == 0
+
+    assert not any(area.take(0, NOTICE_BYTES) + area.take(2 * NOTICE_BYTES, NOTICE_BYTES))
+
+
+def test_requests_and_answers_do_not_touch_each_other() -> None:
+    area, descriptor = create_area(NOTICE_BYTES)
+    os.close(descriptor)
+    notice = Notice(area, 0)
+
+    notice.ask((1 << 32) - 1)
+    assert area.take(NOTICE_ASKED_AT, 4) == b"\xff" * 4
+    notice.post(7, WORDS)
+
+    assert notice.take(0) == (1 << 32) - 1
+    assert notice.is_of(7)
+    assert notice.read() == WORDS

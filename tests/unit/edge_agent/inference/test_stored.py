@@ -15,6 +15,7 @@ from contract.tensor import DType
 from edge_agent.inference import protocol
 from edge_agent.inference.area import Area, adopt_area
 from edge_agent.inference.dialogue import Dialogue
+from edge_agent.inference.feed import Feed
 from edge_agent.inference.greeting import with_stored
 from edge_agent.inference.notice import Notice
 from edge_agent.inference.protocol import Result, ScoredClass, StoredOutput, Welcome
@@ -139,6 +140,19 @@ def test_an_answer_posted_to_one_conversation_is_none_to_the_next_in_the_same_me
         after.request_of_sinks()
 
         assert not after.is_posted()
+
+
+def test_a_request_with_tensors_is_posted_before_it_is_sent_and_one_with_an_image_is_not() -> None:
+    with a_dialogue(SCORES) as (dialogue, area, _):
+        stored = dialogue.welcome.stored
+        assert stored is not None
+        notice = Notice(area, stored.notice_offset)
+
+        sequence = protocol.sequence_of_tensors(dialogue.request_of_sinks())
+        assert notice.take(0) == sequence
+
+        dialogue.request(Feed((), np.zeros((0, 0, 1), np.uint8), 0))
+        assert notice.take(sequence) == 0
 
 
 def test_without_dimensions_there_is_one_value() -> None:
