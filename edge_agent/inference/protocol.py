@@ -7,7 +7,8 @@ PURE. Rules:
 2. The order is fixed. Worker: Welcome (or a Failure, when it takes no more). Client: Attach, with the descriptor of
    a memfd; one that knows what the Welcome will say need not wait for it. Worker: Attached. Then the client sends one
    Request at a time, and each gets one Result or Failure; the first may be sent before the Attached is there.
-   A client whose Attach says so may find the output as the model stores it; the Result says whether it is.
+   A client whose Attach says so may find the output as the model stores it; the Result says whether it is. Such
+   Requests and Results may stand in the area before they are said (``inference.notice``); said they are all.
 3. Tensors never travel in frames: they lie in the client's memfd, the *area*, where the Welcome says. All inputs
    come first, then all outputs, each aligned to a cache line; an image or an image file, when one is sent, starts
    after them.
