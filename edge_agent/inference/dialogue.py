@@ -212,13 +212,16 @@ class Dialogue:
         if answer.sequence != self._sequence and answer.sequence:
             raise MessageError(f"the worker answered request {answer.sequence}, not {self._sequence}")
         self.is_waiting = False
-        self._last_result = bytes(frame) if isinstance(answer, protocol.Result) else b""
+        if isinstance(answer, protocol.Failure):
+            self._last_result = b""
+            return answer
+        self._last_result = bytes(frame)
         return self._complete(answer)
 
-    def _complete(self, answer: protocol.Result | protocol.Failure) -> protocol.Result | protocol.Failure:
+    def _complete(self, answer: protocol.Result) -> protocol.Result:
         """Find the classes of an output that lies there as it is stored."""
-        self._is_stored = isinstance(answer, protocol.Result) and answer.is_stored
-        if not isinstance(answer, protocol.Result) or not answer.is_stored:
+        self._is_stored = answer.is_stored
+        if not answer.is_stored:
             return answer
         if self._reader is None:
             raise MessageError("the worker left an output that it has not described")
@@ -231,7 +234,8 @@ class Dialogue:
         if not self._last_result or not self._is_brief:
             return None
         self.posted()  # the way to the next one
-        return self._complete(protocol.parse_answer(self._last_result))
+        answer = protocol.parse_answer(self._last_result)
+        return self._complete(answer) if isinstance(answer, protocol.Result) else answer
 
     def read_bytes(self, names: Iterable[str]) -> list[bytes]:
         """Copies of the bytes of some of the last answer's outputs."""

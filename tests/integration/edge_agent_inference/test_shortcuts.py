@@ -76,6 +76,27 @@ def test_the_shortcut_answers_what_the_long_way_does(tmp_path: Path, top_k: int)
         assert found.shape == real[0].shape
 
 
+def test_inputs_as_they_are_stored_take_the_shortcut_too(tmp_path: Path) -> None:
+    dtype = DType(load(slot_of("1.0.0")).graph.inputs[0].dtype.name)
+    assert dtype in {DType.INT8, DType.UINT8}
+    given = msgspec.structs.replace(manifest_of().inputs[0], dtype=dtype)
+    model = load(a_slot(tmp_path / "slot", inputs=(given,), preprocessing=None))
+    inputs, outputs = memory_of(model)
+    shortcut, reader = model.shortcut(inputs, outputs, takes_stored=True), reader_of(model, outputs)
+    assert shortcut is not None
+    found = set()
+
+    for seed in range(10):
+        inputs[0][...] = np.random.default_rng(seed).integers(0, 127, inputs[0].shape).astype(dtype.value)
+        assert shortcut() is None
+        reader.read()
+
+        assert np.array_equal(reader.real(), model.infer(inputs)[0])
+        found.add(reader.real().tobytes())
+
+    assert len(found) == 10
+
+
 def test_without_postprocessing_there_are_outputs_alone(tmp_path: Path) -> None:
     model = load(a_slot(tmp_path / "slot", postprocessing=None, labels=()))
     inputs, outputs = memory_of(model)
