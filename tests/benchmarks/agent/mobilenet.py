@@ -44,7 +44,7 @@ from tests.support.inference_slots import (
 )
 from tests.support.mobilenet import CLASSES, SIDE, mobilenet
 
-BLOCKS = 12
+BLOCKS = 36
 BLOCK_REQUESTS = 50
 STARTS = 5
 _SHAPE = (1, SIDE, SIDE, 3)
