@@ -21,6 +21,7 @@ from edge_agent.inference.clients import Clients
 from edge_agent.inference.counts import Counts
 from edge_agent.inference.model import LoadedModel
 from edge_agent.inference.notice import Notice
+from edge_agent.inference.processors import usable_processors
 from edge_agent.inference.protocol import Failure, Request, Result
 from edge_agent.inference.runtime import find_runtime
 from edge_agent.inference.slot import load_slot
@@ -358,6 +359,7 @@ def test_a_model_that_is_another_one_by_now_ends_the_connection(worker: Worker) 
     assert not len(worker.clients)
 
 
+@pytest.mark.skipif(usable_processors() < 2, reason="on one processor nobody stays awake")
 def test_who_asks_at_the_socket_is_answered_however_many_requests_another_posts(run_dir: Path) -> None:
     model, numbers = a_model(), itertools.count(LONG_AGO)
     channel, own = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -23,6 +23,7 @@ from edge_agent.inference.dialogue import WorkerGoneError
 from edge_agent.inference.feed import Feed
 from edge_agent.inference.notice import Notice
 from edge_agent.inference.pool import Pool
+from edge_agent.inference.processors import usable_processors
 from edge_agent.inference.protocol import Result, StoredOutput, Welcome
 from tests.support.inference_greetings import a_scripted_welcome
 from tests.support.inference_slots import images_of, serve, tensor_of, wait_until
@@ -287,6 +288,7 @@ class Poster:
         self._socket.close()
 
 
+@pytest.mark.skipif(usable_processors() < 2, reason="on one processor nobody stays awake")
 def test_a_real_worker_hears_what_is_posted_while_it_is_awake(pool: Pool, run_dir: Path) -> None:
     serve(pool)
     with contextlib.closing(Poster(run_dir)) as poster:
@@ -300,6 +302,7 @@ def test_a_real_worker_hears_what_is_posted_while_it_is_awake(pool: Pool, run_di
         wait_until(is_heard, "an answer to a request that was posted")
 
 
+@pytest.mark.skipif(usable_processors() < 2, reason="on one processor nobody stays awake")
 def test_a_client_that_posts_without_end_keeps_nobody_waiting(pool: Pool, run_dir: Path) -> None:
     serve(pool)
     is_over, heard = threading.Event(), []
