@@ -96,22 +96,23 @@ class Line:
 
 
 class TopicCapture:
-    """Messages of a topic."""
+    """Messages of a topic, from the first ``read`` on: before it nobody would take them, and the newest has to win."""
 
     waits = False
 
     def __init__(self, source: Source) -> None:
         self._newest: queue.Queue[tuple[str, bytes]] = queue.Queue(1)
-        self._limit_bytes = source.max_payload_bytes
-        broker = _broker_of(source)
-        self._line = Line(
-            lambda: MqttConnection(
-                broker,
-                None,
-                source.topic,
-                self._receive,
-                max_packet_bytes=source.max_payload_bytes + _PACKET_HEAD_BYTES,
-            )
+        self._source = source
+        self._broker = _broker_of(source)
+        self._line: Line | None = None
+
+    def _connect(self) -> MqttConnection:
+        return MqttConnection(
+            self._broker,
+            None,
+            self._source.topic,
+            self._receive,
+            max_packet_bytes=self._source.max_payload_bytes + _PACKET_HEAD_BYTES,
         )
 
     def _receive(self, topic: str, payload: bytes) -> None:
@@ -120,6 +121,8 @@ class TopicCapture:
 
     def read(self, timeout_s: float) -> Frame | None:
         """See ``Capture``."""
+        if self._line is None:
+            self._line = Line(self._connect)
         try:
             topic, payload = self._newest.get(timeout=timeout_s)
         except queue.Empty:
@@ -130,7 +133,8 @@ class TopicCapture:
 
     def close(self) -> None:
         """See ``Capture``."""
-        self._line.close()
+        if self._line is not None:
+            self._line.close()
 
 
 class TopicSink:

@@ -188,7 +188,13 @@ class OpencvStream:
         )
         if not self._stream.isOpened():
             self._stream.release()
-            raise NotFoundError(f"OpenCV cannot open {self._name}")
+            raise NotFoundError(
+                f"OpenCV cannot open {self._name}",
+                remedy="use an OpenCV that is built with GStreamer, which the wheels on PyPI are not: see the line "
+                "GStreamer of cv2.getBuildInformation()"
+                if source.gstreamer
+                else "",
+            )
         is_file = "://" not in source.url and not source.gstreamer
         fps = float(self._stream.get(library.CAP_PROP_FPS)) if is_file else 0.0
         self._period_s = 1 / fps if fps > 0 else 0.0

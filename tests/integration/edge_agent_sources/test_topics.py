@@ -80,6 +80,36 @@ def a_source(port: int, secret: str) -> Source:
     )
 
 
+def until_connected(capture: TopicCapture) -> None:
+    assert capture.read(0.01) is None
+    wait_until(lambda: capture._line is not None and capture._line._connection is not None, "a connection")
+
+
+def test_what_came_before_anybody_read_is_not_taken_for_the_newest(
+    broker: AgentBroker, peer: Peer, secret: str
+) -> None:
+    capture = TopicCapture(a_source(broker.port, secret))
+    arrays = [io.BytesIO() for _ in range(6)]
+    for number, array in enumerate(arrays):
+        np.save(array, np.full((1, 1), number, np.float32))
+    try:
+        for array in arrays[:5]:
+            peer.publish(f"{PREFIX}/in/door", array.getvalue())
+        wait_until(lambda: len(peer.heard) == 5, "the broker having passed them on")
+        until_connected(capture)
+        peer.publish(f"{PREFIX}/in/door", arrays[5].getvalue())
+        frame = capture.read(10)
+    finally:
+        capture.close()
+
+    assert frame is not None
+    assert np.asarray(frame.load()).tolist() == [[5.0]]
+
+
+def test_a_capture_that_nobody_reads_ends(broker: AgentBroker, secret: str) -> None:
+    TopicCapture(a_source(broker.port, secret)).close()
+
+
 def test_images_and_arrays_come_in_and_what_is_too_large_does_not(
     broker: AgentBroker, peer: Peer, secret: str
 ) -> None:
@@ -89,7 +119,7 @@ def test_images_and_arrays_come_in_and_what_is_too_large_does_not(
     np.save(npy, np.arange(6, dtype=np.float32).reshape(2, 3))
     capture = TopicCapture(a_source(broker.port, secret))
     try:
-        wait_until(lambda: capture._line._connection is not None, "a connection")
+        until_connected(capture)
         for payload in (png.getvalue(), b"x" * 20_000, npy.getvalue(), b"\x93NUMPY rubbish"):
             peer.publish(f"{PREFIX}/in/door", payload)
         frames = [capture.read(10) for _ in range(3)]
@@ -137,9 +167,8 @@ def test_a_broker_that_is_not_there_or_refuses_is_told(broker: AgentBroker, secr
     nobody = msgspec.structs.replace(a_source(broker.port, secret), username="nobody")
     capture = TopicCapture(nobody)
     try:
-        wait_until(lambda: capture._line.trouble != "", "a refusal")
         with pytest.raises(BrokerError, match="refuses"):
-            capture.read(0.01)
+            wait_until(lambda: capture.read(0.01) is not None, "a refusal")
     finally:
         capture.close()
     broker.kill()

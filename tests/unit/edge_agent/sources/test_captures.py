@@ -193,8 +193,12 @@ def test_an_address_is_shown_without_its_password() -> None:
     with pytest.raises(NotFoundError) as caught:
         cameras.OpencvStream(source, library)
     assert str(caught.value) == "OpenCV cannot open rtsp://camera:554/1"
+    assert not caught.value.remedy
     pipeline = Source(model="m", kind="opencv", url="videotestsrc ! appsink", gstreamer=True)
     cameras.OpencvStream(pipeline, RecordedOpencv()).close()
+    with pytest.raises(NotFoundError) as caught:
+        cameras.OpencvStream(pipeline, library)
+    assert "built with GStreamer" in caught.value.remedy
 
 
 def test_buffers_of_every_format_become_rgb_or_gray() -> None:
