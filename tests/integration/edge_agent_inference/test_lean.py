@@ -1,12 +1,21 @@
-"""What a worker imports, in interpreters that have imported nothing yet."""
+"""What a worker imports: in interpreters that have imported nothing yet, and as seen in its memory while it serves."""
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from edge_agent import connect
+from tests.support.inference_slots import a_pool, images_of, serve
+from tests.support.process_memory import packages_in
+
+NEEDED = {"numpy", "msgspec", "ai_edge_litert"}
+UNWANTED = {"paho", "tuf", "securesystemslib", "cryptography", "urllib3", "h11", "click", "PIL"}
 _START = '{"model":"m","version":"1.0.0","slot_dir":"/s","threads":1,"socket_path":"/p"}'
 
 
@@ -103,3 +112,21 @@ print(gc.isenabled())
 """
 
     assert _said(program) == ["False"]
+
+
+@pytest.mark.parametrize("may_fork", [True, False], ids=["forked", "executed"])
+def test_a_worker_that_serves_has_no_mqtt_no_tuf_and_no_decoder_before_it_gets_a_file(
+    run_dir: Path,
+    may_fork: bool,  # noqa: FBT001 - a case
+) -> None:
+    image = images_of(3)[0]
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    with a_pool(run_dir, may_fork=may_fork) as (pool, _):
+        worker = serve(pool)
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(image).label == "3"
+            assert packages_in(worker.pid, NEEDED | UNWANTED) == NEEDED
+
+            assert model.infer(file.getvalue()).label == "3"
+            assert packages_in(worker.pid, NEEDED | UNWANTED) == NEEDED | {"PIL"}
