@@ -15,10 +15,13 @@ from contract.errors import DigestError, RuntimeLoadError, SelfTestError
 from contract.manifest import parse_manifest, serialize_manifest
 from contract.profile import DelegateName
 from contract.tensor import DType, TensorSpec
+from edge_agent import connect
 from edge_agent.crew import Crew
 from edge_agent.inference.engine import Engine, ExternalDelegate
 from edge_agent.inference.pool import Crash, Pool, WorkerHandle
 from edge_agent.inference.probe import FOLDER
+from edge_agent.inference.probe_protocol import ProbeJob
+from edge_agent.inference.prober import Prober
 from edge_agent.inference.runtime import is_compiled_for_edgetpu
 from edge_agent.inference.slot import load_slot
 from edge_agent.update.slots import check_slot
@@ -28,7 +31,10 @@ from tests.support.inference_slots import (
     a_pool,
     a_slot,
     artifact_of,
+    children,
     fixed_threads,
+    images_of,
+    is_running,
     model_bytes,
     npz_of,
     short_folder,
@@ -37,6 +43,8 @@ from tests.support.inference_slots import (
 )
 
 LITERT = "ai-edge-litert"
+HANG_S = 5.0
+"""Long enough for a worker that does not hang."""
 
 
 def an_engine(*delegates: ExternalDelegate) -> Engine:
@@ -128,6 +136,33 @@ def test_a_model_for_the_processor_runs_without_a_delegate_that_fails(
     assert (handle.delegate.requested, handle.delegate.actual) == ("npu", "xnnpack")
     assert words in handle.delegate.reason
     assert pool.self_test(handle, START_S).top1_agreement == 1.0
+
+
+@pytest.mark.parametrize("may_fork", [True, False], ids=["forked", "executed"])
+def test_a_delegate_that_passed_its_probe_and_hangs_in_the_worker_costs_one_start_and_leaves_nothing(
+    tmp_path: Path,
+    may_fork: bool,  # noqa: FBT001 - a case
+) -> None:
+    stuck = tmp_path / "stuck"
+    delegate = a_delegate("STICKS", device=str(stuck))
+    assert Prober()(ProbeJob(runtime=LITERT, delegate=delegate)).passed is not None
+    stuck.touch()
+    with short_folder() as run_dir, a_pool(run_dir, may_fork=may_fork) as (pool, crashes):
+        before = children()
+        crew = Crew(pool, fixed_threads(), HANG_S, START_S, lambda: an_engine(delegate))
+        handle = crew.start("digits", "1.0.0", slot_of("1.0.0"))
+        report = handle.delegate
+
+        assert (report.requested, report.actual, report.nodes_delegated) == ("npu", "xnnpack", 8)
+        assert f"not ready within {HANG_S:g} s" in report.reason
+        assert pool.self_test(handle, START_S).top1_agreement == 1.0
+        crew.activate(handle)
+        with connect(run_dir).model("digits") as model:
+            assert model.infer(images_of(3)[0]).label == "3"
+        assert not crew.may_regain(handle)
+        wait_until(lambda: children() == before | {handle.pid}, "end of the worker that hangs")
+        assert crashes == []
+    wait_until(lambda: not is_running(handle.pid), "end of the worker")
 
 
 def test_the_second_delegate_is_taken_when_the_first_fails(pool: Pool) -> None:
