@@ -138,10 +138,11 @@ class Model:
         """Ask.
 
         Args:
-            what: The model's input tensor in its own shape and dtype; or an image (H, W), (H, W, 1) or (H, W, 3)
-                uint8, 0-255, gray or RGB, which the worker brings to the model's size and range; or the bytes of a
-                JPEG or PNG file, or its path, which the worker decodes as the packager did when it measured the
-                model; or a mapping from input name to tensor for models with several.
+            what: The model's input tensor in its own shape and dtype, of which a float32 one may come as float64,
+                float16 or lists of Python's numbers, too; or an image (H, W), (H, W, 1) or (H, W, 3) uint8, 0-255,
+                gray or RGB, which the worker brings to the model's size and range; or the bytes of a JPEG or PNG
+                file, or its path, which the worker decodes as the packager did when it measured the model; or a
+                mapping from input name to tensor for models with several.
             deadline_s: How long it may take, retries included.
 
         Raises:

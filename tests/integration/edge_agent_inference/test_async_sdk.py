@@ -153,6 +153,19 @@ def test_leaving_closes_every_connection(shared_run_dir: Path) -> None:
     gc.collect()
 
 
+def test_pythons_own_numbers_are_answered_as_the_models_own_tensor_is(shared_run_dir: Path) -> None:
+    async def ask() -> None:
+        tensor = tensor_of(images_of(4)[0])
+        async with connect_async(shared_run_dir) as fleet:
+            model = fleet.model("digits")
+            own = await model.infer(tensor)
+            for what in (tensor.tolist(), tensor.astype(np.float64)):
+                answer = await model.infer(what)
+                assert np.array_equal(answer.outputs["probabilities"], own.outputs["probabilities"])
+
+    asyncio.run(ask())
+
+
 def test_refusals_name_what_is_wrong(shared_run_dir: Path, run_dir: Path) -> None:
     async def ask() -> None:
         async with connect_async(shared_run_dir) as fleet:

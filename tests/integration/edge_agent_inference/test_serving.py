@@ -81,6 +81,18 @@ def test_the_models_own_tensor_gives_the_same_answer_as_the_image(asked: Model) 
     assert asked.infer({"image": tensor_of(image)}).label == "4"
 
 
+def test_pythons_own_numbers_are_answered_as_the_models_own_tensor_is(asked: Model) -> None:
+    tensor = tensor_of(images_of(4)[0])
+    own = asked.infer(tensor).outputs["probabilities"]
+
+    for what in (tensor.tolist(), tensor.astype(np.float64), {"image": tensor.tolist()}):
+        assert np.array_equal(asked.infer(what).outputs["probabilities"], own)
+    with pytest.raises(InputError, match="does not take") as caught:
+        asked.infer(tensor.astype(np.float64) * 1e39)
+    assert "beyond what a float32 holds" in caught.value.faults[0]
+    assert asked.infer(tensor).label == "4"
+
+
 def test_every_digit_is_told_from_the_others(asked: Model) -> None:
     answers = [asked.infer(image).label for digit in range(10) for image in images_of(digit, 5)]
 

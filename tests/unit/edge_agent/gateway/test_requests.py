@@ -121,6 +121,7 @@ def test_binary_tensors_lie_behind_the_json_in_their_order() -> None:
         (binary(15), bytes(16), "1 bytes after the last"),
         ({"inputs": [IMAGE]}, b"x", "1 bytes after the last"),
         ({"inputs": [{**IMAGE, "datatype": "BF16"}]}, b"", "BF16 is not supported"),
+        ({"inputs": [{**IMAGE, "datatype": "FP64"}]}, b"", "FP64 is not supported"),
         ({"inputs": [{**IMAGE, "shape": [1, -2, 2, 1]}]}, b"", "positive"),
         ({"inputs": [{**IMAGE, "name": ""}]}, b"", "name"),
         ({"inputs": [IMAGE], "parameters": {"timeout": -1}}, b"", "microseconds"),
