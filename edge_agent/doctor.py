@@ -29,6 +29,29 @@ from firmware_profiles import load_profile
 _WIDTH = 100
 _USB3_MBPS = 5000
 _MIB = 1 << 20
+_KERNEL_FEATURES = {
+    "neon": "",
+    "vfpv4": "",
+    "asimd": "",
+    "asimdhp": "half precision",
+    "asimddp": "int8 dot products",
+    "i8mm": "int8 matrices",
+    "sve": "",
+    "sve2": "",
+    "sme": "",
+    "sse4_1": "",
+    "avx": "",
+    "f16c": "",
+    "fma": "",
+    "avx2": "",
+    "avx_vnni": "int8 dot products",
+    "avx512f": "",
+    "avx512_vnni": "int8 dot products",
+    "avx512_fp16": "half precision",
+    "amx_int8": "int8 matrices",
+}
+"""By which XNNPACK chooses its kernels (XNNPACK, src/configs/hardware-config.c), as Linux names them in /proc/cpuinfo,
+and what a name does not say."""
 
 
 def examine(config: AgentConfig | None, *, is_fresh: bool) -> Survey:
@@ -121,6 +144,7 @@ def _facts(facts: Facts) -> dict[str, str]:
     return {
         "board": facts.board or "no device tree",
         "processor": f"{facts.cpu_model or facts.arch}, {facts.cores} cores",
+        "features": _features(facts.cpu_features),
         "user land": f"{facts.arch or 'unknown'}, {facts.bits} bit, kernel {facts.kernel}",
         "memory": f"{facts.memory_bytes // _MIB} MiB",
         "glibc": facts.glibc or "not found",
@@ -130,6 +154,12 @@ def _facts(facts: Facts) -> dict[str, str]:
         "Edge TPU": ", ".join(_accelerators(facts)) or "none connected",
         "cooling": ", ".join(_cooling(facts)) or "no fan, no sensor",
     }
+
+
+def _features(found: tuple[str, ...]) -> str:
+    known = [name for name in _KERNEL_FEATURES if name in found]
+    meant = (f"{name} ({_KERNEL_FEATURES[name]})" if _KERNEL_FEATURES[name] else name for name in known)
+    return ", ".join(meant) or ("none that kernels are chosen by" if found else "not found")
 
 
 def _accelerators(facts: Facts) -> Iterator[str]:

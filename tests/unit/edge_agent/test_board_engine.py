@@ -19,6 +19,7 @@ from edge_agent.inference.probe_protocol import At, Outcome, Passed, ProbeJob
 from edge_agent.inference.resolver import Wishes, resolve
 from edge_agent.inference.survey import Survey
 from firmware_profiles import load_profile
+from tests.support.boards import BOARDS
 
 USB2 = Accelerator(id="1a6e:089a", node="/dev/bus/usb/001/004", is_accessible=False, port_mbps=480)
 BOARD = Facts(
@@ -109,6 +110,24 @@ def test_for_people_everything_stands_in_plain_words_with_its_remedy() -> None:
         assert words in text
     assert "--fresh" not in text
     assert "--fresh" in show_survey(a_survey(is_remembered=True), READING, Limits())
+
+
+@pytest.mark.parametrize(
+    ("features", "shown"),
+    [
+        (BOARDS["pi-4"].features, "asimd"),
+        (BOARDS["pi-4-32bit"].features, "neon, vfpv4"),
+        (BOARDS["pi-5"].features, "asimd, asimdhp (half precision), asimddp (int8 dot products)"),
+        ("fma sse4_1 avx2 ht avx f16c avx512_vnni", "sse4_1, avx, f16c, fma, avx2, avx512_vnni (int8 dot products)"),
+        ("half thumb fastmult", "none that kernels are chosen by"),
+        ("", "not found"),
+    ],
+)  # fmt: skip
+def test_of_a_processor_s_features_those_are_shown_that_kernels_are_chosen_by(
+    features: str, shown: str
+) -> None:
+    board = msgspec.structs.replace(BOARD, cpu_features=tuple(sorted(features.split())))
+    assert f"\nfeatures:   {shown}\n" in show_survey(a_survey(board), READING, Limits())
 
 
 def test_a_runtime_that_was_not_needed_is_not_called_broken() -> None:
