@@ -77,7 +77,7 @@ class Crew:
         active = self.pool.active(model)
         if active is None:
             return  # nobody would answer if it were refused
-        need = need_bytes(load_slot(slot_dir).variant.peak_memory_bytes)
+        need = need_bytes(load_slot(slot_dir).peak_memory_bytes())
         room = self.room()
         admission = decide_admission(need, room, held_bytes(active.pid), self.swap)
         if admission is Admission.REFUSED:
@@ -132,8 +132,8 @@ class Crew:
         """See ``Workers``; a deployment's own worker is started with ``start``, as the variant that was chosen."""
         spec = self._spec_in_step(worker)
         slot = load_slot(spec.slot_dir)
-        variant = slot.on_cheaper().variant if spec.is_cheaper else slot.variant
-        need, room = need_bytes(variant.peak_memory_bytes), self.room()
+        slot = slot.on_cheaper() if spec.is_cheaper else slot
+        need, room = need_bytes(slot.peak_memory_bytes()), self.room()
         if decide_admission(need, room, 0, Swap.BESIDE) is Admission.REFUSED:
             raise DeviceError(f"{spec} takes {mib(need)} of memory a second time, {mib(room)} can be had")
         with self._cheaper_may_fail(spec):

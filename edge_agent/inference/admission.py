@@ -2,7 +2,8 @@
 
 PURE. Rules:
 
-1. A candidate needs what its manifest says of its interpreter, and what every worker takes without one.
+1. A candidate needs what its manifest says of its interpreter, and what every worker takes without one. Where its
+   variant may lose its delegate, the larger of it and the variant that runs then counts.
 2. A reserve stays free, so that the board does not begin to swap or to kill while a model is tried.
 3. Where both do not fit, the candidate is refused, which changes nothing; with the gap that the configuration allows,
    the active worker ends first, and the candidate is refused only where it would not fit then either.

@@ -73,6 +73,11 @@ class Slot(msgspec.Struct, frozen=True):
         """Every variant that may run here."""
         return [each for each in (self.variant, self.fallback, self.cheaper) if each is not None]
 
+    def peak_memory_bytes(self) -> int:
+        """Memory of an interpreter for this slot, whether its variant runs or the fallback."""
+        either = (self.variant, self.fallback or self.variant)
+        return max(variant.peak_memory_bytes for variant in either)
+
     def model_path(self) -> Path:
         """The chosen variant's model file, digest checked.
 

@@ -1,4 +1,4 @@
-"""External delegates for tests: real shared libraries, built here with gcc."""
+"""External delegates for tests: real shared libraries, built here with gcc; and a slot that wants one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import msgspec
+
+from contract.manifest import parse_manifest, serialize_manifest
+from contract.profile import DelegateName
 from edge_agent.inference.engine import ExternalDelegate
+from tests.support.inference_slots import a_slot, artifact_of, model_bytes
 from tests.support.tools import require
 
 SOURCE = Path(__file__).parents[1] / "data" / "delegates" / "delegate.c"
@@ -31,3 +36,36 @@ def delegate_library(behaviour: str) -> Path:
 def a_delegate(behaviour: str, *, name: str = "npu", **options: str) -> ExternalDelegate:
     """The same, as a worker or probe is given it."""
     return ExternalDelegate(name=name, library=str(delegate_library(behaviour)), options=options)
+
+
+def a_slot_for_the_edge_tpu(
+    folder: Path, *, with_fallback: bool = True, fallback_bytes: int | None = None
+) -> Path:
+    """A slot whose first choice is for the Edge TPU: the bytes of a compiled model that no runtime here loads.
+
+    Args:
+        folder: Where to; made.
+        with_fallback: Whether it has a variant for the processor.
+        fallback_bytes: Memory of that one's interpreter; by default the same.
+    """
+    a_slot(folder)
+    manifest = parse_manifest((folder / "manifest.json").read_bytes())
+    compiled = model_bytes() + b"edgetpu-custom-op"
+    cpu = manifest.variants[0]
+    assert manifest.golden is not None
+    tpu = msgspec.structs.replace(
+        cpu, name="static-int8-edgetpu", artifact=artifact_of(compiled), delegate=DelegateName.EDGETPU
+    )
+    if fallback_bytes is not None:
+        cpu = msgspec.structs.replace(cpu, peak_memory_bytes=fallback_bytes)
+    tolerance = {**manifest.golden.tolerance, tpu.name: manifest.golden.tolerance[cpu.name]}
+    manifest = msgspec.structs.replace(
+        manifest,
+        variants=(tpu, cpu),
+        golden=msgspec.structs.replace(manifest.golden, tolerance=tolerance),
+    )
+    (folder / "artifacts" / tpu.artifact.sha256).write_bytes(compiled)
+    (folder / "manifest.json").write_bytes(serialize_manifest(manifest))
+    choice = {"name": tpu.name} | ({"fallback": cpu.name} if with_fallback else {})
+    (folder / "variant").write_bytes(msgspec.json.encode(choice))
+    return folder

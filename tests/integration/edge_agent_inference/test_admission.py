@@ -12,8 +12,10 @@ from edge_agent.crew import Crew
 from edge_agent.inference.admission import RESERVE_BYTES, WORKER_BYTES, Swap
 from edge_agent.inference.engine import UNPROVED
 from edge_agent.inference.pool import Pool
+from tests.support.inference_delegates import a_slot_for_the_edge_tpu
 from tests.support.inference_slots import (
     START_S,
+    VARIANT,
     fixed_threads,
     images_of,
     is_running,
@@ -22,7 +24,8 @@ from tests.support.inference_slots import (
     slot_of,
 )
 
-NEED = manifest_of("1.1.0").variants[0].peak_memory_bytes + WORKER_BYTES + RESERVE_BYTES
+PEAK = manifest_of("1.1.0").variants[0].peak_memory_bytes
+NEED = PEAK + WORKER_BYTES + RESERVE_BYTES
 
 
 def a_crew(pool: Pool, swap: Swap, room: int) -> Crew:
@@ -40,6 +43,38 @@ def test_a_candidate_that_does_not_fit_is_refused_and_the_active_one_answers_on(
     assert 'swap = "gap"' in caught.value.remedy
     with connect(run_dir).model("digits") as model:
         assert model.infer(images_of(2)[0]).version == "1.0.0"
+
+
+def test_a_candidate_whose_fallback_does_not_fit_is_refused(pool: Pool, tmp_path: Path) -> None:
+    first = serve(pool)
+    slot = a_slot_for_the_edge_tpu(tmp_path / "slot", fallback_bytes=PEAK + 1)
+    a_crew(pool, Swap.BESIDE, NEED + 1).admit("digits", "1.1.0", slot)
+
+    with pytest.raises(DeviceError, match=r"1\.1\.0 takes \d+ MiB of memory beside 1\.0\.0"):
+        a_crew(pool, Swap.BESIDE, NEED).admit("digits", "1.1.0", slot)
+
+    assert is_running(first.pid)
+
+
+def test_a_fallback_that_takes_less_than_the_variant_changes_nothing(pool: Pool, tmp_path: Path) -> None:
+    serve(pool)
+    slot = a_slot_for_the_edge_tpu(tmp_path / "slot", fallback_bytes=1)
+    a_crew(pool, Swap.BESIDE, NEED).admit("digits", "1.1.0", slot)
+
+    with pytest.raises(DeviceError, match="of memory beside"):
+        a_crew(pool, Swap.BESIDE, NEED - 1).admit("digits", "1.1.0", slot)
+
+
+def test_a_worker_whose_fallback_does_not_fit_is_not_started_a_second_time(
+    pool: Pool, tmp_path: Path
+) -> None:
+    slot = a_slot_for_the_edge_tpu(tmp_path / "slot", fallback_bytes=PEAK + 1)
+    worker = a_crew(pool, Swap.BESIDE, NEED).start("digits", "1.0.0", slot)
+
+    with pytest.raises(DeviceError, match="of memory a second time"):
+        a_crew(pool, Swap.BESIDE, NEED).start_in_step(worker)
+
+    assert a_crew(pool, Swap.BESIDE, NEED + 1).start_in_step(worker).variant == worker.variant == VARIANT
 
 
 def test_with_a_gap_the_active_one_ends_first_and_the_candidate_answers_then(

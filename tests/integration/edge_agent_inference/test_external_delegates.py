@@ -7,13 +7,10 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from contract.errors import DigestError, RuntimeLoadError, SelfTestError
-from contract.manifest import parse_manifest, serialize_manifest
-from contract.profile import DelegateName
 from contract.tensor import DType, TensorSpec
 from edge_agent import connect
 from edge_agent.crew import Crew
@@ -25,7 +22,7 @@ from edge_agent.inference.prober import Prober
 from edge_agent.inference.runtime import is_compiled_for_edgetpu
 from edge_agent.inference.slot import load_slot
 from edge_agent.update.slots import check_slot
-from tests.support.inference_delegates import a_delegate
+from tests.support.inference_delegates import a_delegate, a_slot_for_the_edge_tpu
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -87,29 +84,6 @@ def a_probe_slot(folder: Path) -> Path:
         postprocessing=None,
         labels=(),
     )
-
-
-def a_slot_for_the_edge_tpu(folder: Path, *, with_fallback: bool = True) -> Path:
-    """A slot whose first choice is for the Edge TPU: the bytes of a compiled model that no runtime here loads."""
-    a_slot(folder)
-    manifest = parse_manifest((folder / "manifest.json").read_bytes())
-    compiled = model_bytes() + b"edgetpu-custom-op"
-    cpu = manifest.variants[0]
-    assert manifest.golden is not None
-    tpu = msgspec.structs.replace(
-        cpu, name="static-int8-edgetpu", artifact=artifact_of(compiled), delegate=DelegateName.EDGETPU
-    )
-    tolerance = {**manifest.golden.tolerance, tpu.name: manifest.golden.tolerance[cpu.name]}
-    manifest = msgspec.structs.replace(
-        manifest,
-        variants=(tpu, cpu),
-        golden=msgspec.structs.replace(manifest.golden, tolerance=tolerance),
-    )
-    (folder / "artifacts" / tpu.artifact.sha256).write_bytes(compiled)
-    (folder / "manifest.json").write_bytes(serialize_manifest(manifest))
-    choice = {"name": tpu.name} | ({"fallback": cpu.name} if with_fallback else {})
-    (folder / "variant").write_bytes(msgspec.json.encode(choice))
-    return folder
 
 
 def test_a_delegate_that_takes_nothing_leaves_the_model_to_xnnpack_and_the_report_says_so(pool: Pool) -> None:
