@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+from typing import NoReturn
 
 import pytest
 
@@ -14,11 +15,15 @@ _EXTRA_PATH = "/usr/sbin:/sbin:/usr/local/sbin"
 def require(program: str) -> str:
     """Path of a program; skips the test on a laptop and fails it in CI when it is not installed."""
     path = shutil.which(program) or shutil.which(program, path=_EXTRA_PATH)
-    if path is not None:
-        return path
-    reason = f"{program} is not installed"
+    if path is None:
+        do_without(f"{program} is not installed", remedy="scripts/install-system-packages")
+    return path
+
+
+def do_without(reason: str, *, remedy: str) -> NoReturn:
+    """Skip the test on a laptop, and fail it in CI, which must have what it needs."""
     if os.environ.get("CI"):
-        pytest.fail(f"{reason}; CI must have it (scripts/install-system-packages)")
+        pytest.fail(f"{reason}; CI must have it ({remedy})")
     pytest.skip(reason)
 
 
