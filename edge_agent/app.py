@@ -140,6 +140,7 @@ class Agent:
                 self._on_crash,
                 reserved=combined.names,
                 may_fork=config.workers.fork_server,
+                on_restarted=lambda: self._runner.refresh(),  # noqa: PLW0108 - there is none yet
             )
             undo.callback(self._pool.close)
             self._outbox = Outbox(state_dir / "outbox.sqlite", boot, config.telemetry.outbox_max_windows)

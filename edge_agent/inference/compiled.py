@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import InferenceError, RuntimeLoadError
-from contract.profile import DelegateName
 from contract.scalars import TEXT_MAX_CHARS
 from edge_agent.inference.runtime import LOAD_FAILURES, Border, import_compiled
 from edge_agent.inference.weight_cache import Edge, Packed
@@ -60,10 +59,10 @@ class CompiledGraph:
                 f"no model with cached weights: {str(error).strip() or type(error).__name__}"
             ) from error
 
-    def note_fallback(self, requested: DelegateName, reason: str) -> None:
+    def note_fallback(self, requested: str, reason: str) -> None:
         """Say that this variant runs in place of one whose delegate could not be had."""
         self.delegate = msgspec.structs.replace(
-            self.delegate, requested=requested.value, reason=reason[:TEXT_MAX_CHARS]
+            self.delegate, requested=requested, reason=reason[:TEXT_MAX_CHARS]
         )
 
     def run(self, inputs: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:

@@ -4,8 +4,8 @@ Guarantees: a switch is one rename, so an application reaches the old worker or 
 it has before it ends; an active worker that dies or hangs is started again; nothing here imports numpy or a runtime,
 and nothing a worker does ends this process.
 
-Threads: every method may be called from any thread but the pool's own. ``on_crash`` is called on the pool's
-supervisor thread, with no lock held: it must return soon, and may call nothing here but ``active``.
+Threads: every method may be called from any thread but the pool's own. ``on_crash`` and ``on_restarted`` are called
+on the pool's supervisor thread, with no lock held: they must return soon, and may call nothing here but ``active``.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Pool:
         limits: How long things may take.
         reserved: Names that no model may have.
         may_fork: Whether workers are forked by a server that has imported what they need.
+        on_restarted: Told whenever a worker serves in the place of one that died; it may run on another delegate.
 
     Raises:
         ConfigError: The run folder's path is too long for a socket, or another agent uses it.
@@ -53,10 +54,12 @@ class Pool:
         *,
         reserved: Collection[str] = (),
         may_fork: bool = True,
+        on_restarted: Callable[[], None] = lambda: None,
     ) -> None:
         self._limits = limits
         self._folder = RunFolder(run_dir, reserved)
-        self._roster = Roster(self._folder, on_crash, limits, ForkServers(run_dir, may_fork=may_fork))
+        servers = ForkServers(run_dir, may_fork=may_fork)
+        self._roster = Roster(self._folder, on_crash, limits, servers, on_restarted)
 
     def start_candidate(self, spec: WorkerSpec, timeout_s: float) -> WorkerHandle:
         """Start a worker beside the active one and wait until it is ready.

@@ -44,6 +44,7 @@ class Roster:
         on_crash: Told of every active worker that dies; called without the lock.
         limits: How long things may take.
         fork_servers: Who forks workers; closed with this.
+        on_restarted: Told when a worker serves in the place of one that died; called without the lock.
 
     Attributes:
         changed: The lock, notified whenever a worker answered or ended.
@@ -55,10 +56,12 @@ class Roster:
         on_crash: Callable[[Crash], None],
         limits: PoolLimits,
         fork_servers: ForkServers,
+        on_restarted: Callable[[], None],
     ) -> None:
         self.changed = threading.Condition()
         self._folder = folder
         self._on_crash = on_crash
+        self._on_restarted = on_restarted
         self._limits = limits
         self._fork_servers = fork_servers
         self._keys = itertools.count(1)
@@ -196,6 +199,7 @@ class Roster:
 
     def heard(self, key: int, message: control.FromWorker) -> None:
         """A worker said something."""
+        is_back = False
         with self.changed:
             worker = self._workers[key]
             if isinstance(message, control.Window):
@@ -203,11 +207,13 @@ class Roster:
                 self._keep(worker, message)
                 self.changed.notify_all()
             elif worker.role is Role.RESTARTING and isinstance(message, control.Ready):
-                self._restarted(worker, message)
+                is_back = self._restarted(worker, message)
             elif worker.role is Role.RESTARTING and isinstance(message, control.Failed):
                 worker.last_words = control.error_of(message).summary()
             else:
                 worker.inbox.put(message)
+        if is_back:
+            self._call(self._on_restarted, "on_restarted")
 
     def ended(self, key: int, ending: Ending) -> None:
         """A worker ended and was reaped."""
@@ -286,7 +292,7 @@ class Roster:
             )
         )
 
-    def _restarted(self, worker: Worker, ready: control.Ready) -> None:
+    def _restarted(self, worker: Worker, ready: control.Ready) -> bool:
         service = self._services[worker.spec.model]
         handle = worker.become_ready(ready)
         try:
@@ -294,8 +300,9 @@ class Roster:
         except StorageError as error:  # dies as the one before it, and comes back with its own pause
             worker.last_words = error.summary()
             worker.process.kill()
-        else:
-            service.handle = handle
+            return False
+        service.handle = handle
+        return True
 
     def _crashed(self, worker: Worker, service: _Service, ending: Ending) -> Crash:
         now = time.monotonic()
@@ -329,10 +336,14 @@ class Roster:
             crash.signal or f"exit code {crash.exit_code}",
             crash.restarts,
         )
+        self._call(lambda: self._on_crash(crash), "on_crash")
+
+    @staticmethod
+    def _call(hook: Callable[[], None], name: str) -> None:
         try:
-            self._on_crash(crash)
+            hook()
         except Exception:  # noqa: BLE001 - whatever is wrong there must not end the thread that keeps workers alive
-            _LOG.exception("on_crash failed")
+            _LOG.exception("%s failed", name)
 
     def _restart(self, service: _Service, now: float) -> None:
         service.restart_at = None

@@ -163,10 +163,10 @@ class Graph:
             else "ask the board what is wrong with its delegate: litefleet-agent doctor",
         ) from cause
 
-    def note_fallback(self, requested: DelegateName, reason: str) -> None:
+    def note_fallback(self, requested: str, reason: str) -> None:
         """Say that this variant runs in place of one whose delegate could not be had."""
         self.delegate = msgspec.structs.replace(
-            self.delegate, requested=requested.value, reason=reason[:TEXT_MAX_CHARS]
+            self.delegate, requested=requested, reason=reason[:TEXT_MAX_CHARS]
         )
 
     def _load(self, module: Any, path: Path, attempt: Attempt, threads: int) -> list[Op]:

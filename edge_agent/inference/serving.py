@@ -19,6 +19,7 @@ from contract.errors import LitefleetError, ManifestError, RuntimeLoadError, Sto
 from edge_agent.inference import control
 from edge_agent.inference.clients import MAX_CLIENTS, Clients
 from edge_agent.inference.counts import Counts
+from edge_agent.inference.delegates import plan_attempts
 from edge_agent.inference.gentle import run_gently
 from edge_agent.inference.memory import proportional_bytes, release_free_memory
 from edge_agent.inference.model import LoadedModel
@@ -162,7 +163,8 @@ def _load(start: control.Start, runtime: Runtime) -> LoadedModel:
         if slot.fallback is None:
             raise
         model = _open(slot.on_fallback(), runtime, start)
-        model.graph.note_fallback(slot.variant.delegate, error.summary())
+        wanted = plan_attempts(slot.variant.delegate, start.engine).requested
+        model.graph.note_fallback(wanted, error.summary())
         return model
 
 

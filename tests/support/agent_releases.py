@@ -16,9 +16,10 @@ import msgspec
 
 from contract.bundle import write_bundle
 from contract.manifest import Artifact, Manifest, parse_manifest
-from contract.profile import Precision
+from contract.profile import DelegateName, Precision
 from packager.keys import create_keys
 from packager.publish import publish_bundles
+from tests.support.inference_delegates import probe_golden, probe_model
 from tests.support.inference_slots import artifact_of, golden_arrays, npz_of
 from tests.support.trust_server import Asgi, TrustServer, running
 
@@ -34,6 +35,8 @@ DAMAGED = "1.5.0"
 """Its model file is damaged on the server after it was published."""
 TWO_FORMS = "1.6.0"
 """The first version, as static int8 and, second and more accurate, as float."""
+FOR_NPU = "1.7.0"
+"""The model of the agent's probe, for a delegate in a library of its own and, second, for the processor."""
 SECOND = "digits-again"
 """Another model, with the good versions of the first under its own name."""
 
@@ -91,6 +94,37 @@ def _with_two_forms(folder: Path) -> Path:
     return write_bundle(folder, manifest, {**slot_files(GOOD), **files})
 
 
+def _for_npu(folder: Path) -> Path:
+    """A bundle whose first variant runs on nothing but a delegate in a library of its own."""
+    source = slot_manifest(GOOD)
+    assert source.golden is not None
+    model, golden = folder / "probe.tflite", folder / "probe.npz"
+    model.write_bytes(probe_model())
+    arrays, described = probe_golden("on-npu", "on-cpu")
+    golden.write_bytes(npz_of(arrays))
+    variants = tuple(
+        msgspec.structs.replace(
+            source.variants[0], name=name, artifact=artifact_of(probe_model()), delegate=delegate
+        )
+        for name, delegate in (("on-npu", DelegateName.EXTERNAL), ("on-cpu", DelegateName.XNNPACK))
+    )
+    tolerance = source.golden.tolerance[source.variants[0].name]
+    manifest = msgspec.structs.replace(
+        source,
+        version=FOR_NPU,
+        variants=variants,
+        golden=msgspec.structs.replace(
+            source.golden,
+            artifact=artifact_of(golden.read_bytes()),
+            tolerance={variant.name: tolerance for variant in variants},
+        ),
+        **described,
+    )
+    return write_bundle(
+        folder, manifest, {artifact_of(path.read_bytes()).sha256: path for path in (model, golden)}
+    )
+
+
 def _bundles(folder: Path) -> list[Path]:
     good = [write_bundle(folder, slot_manifest(version), slot_files(version)) for version in (GOOD, BETTER)]
     source = slot_manifest(GOOD)
@@ -115,6 +149,7 @@ def _bundles(folder: Path) -> list[Path]:
         _with_model(folder, DAMAGED, b"this will be damaged" * 100),
         write_bundle(folder, too_large, slot_files(GOOD)),
         _with_two_forms(folder),
+        _for_npu(folder),
     ]
 
 

@@ -6,12 +6,17 @@ import functools
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from contract.manifest import parse_manifest, serialize_manifest
 from contract.profile import DelegateName
+from contract.tensor import DType, TensorSpec
 from edge_agent.inference.engine import ExternalDelegate
+from edge_agent.inference.probe import FOLDER
 from tests.support.inference_slots import a_slot, artifact_of, model_bytes
 from tests.support.tools import require
 
@@ -69,3 +74,27 @@ def a_slot_for_the_edge_tpu(
     choice = {"name": tpu.name} | ({"fallback": cpu.name} if with_fallback else {})
     (folder / "variant").write_bytes(msgspec.json.encode(choice))
     return folder
+
+
+def probe_model() -> bytes:
+    """The model of the agent's own probe; of its six nodes ``WORKS`` takes one, the ADD."""
+    return (FOLDER / "probe.tflite").read_bytes()
+
+
+def probe_golden(*variants: str) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """Self-test data of the probe's model, 10 samples for each variant, and what a manifest says of the model."""
+    with np.load(FOLDER / "golden.npz") as archive:
+        arrays = {name: np.repeat(archive[name], 10, axis=0) for name in archive.files}
+    given = arrays.pop("image")
+    golden = {f"expected.{variant}.{name}": array for variant in variants for name, array in arrays.items()}
+    described = {
+        "inputs": (TensorSpec(name="image", shape=(1, 8, 8, 8), dtype=DType.FLOAT32),),
+        "outputs": tuple(
+            TensorSpec(name=name, shape=(1, *array.shape[1:]), dtype=DType.FLOAT32)
+            for name, array in arrays.items()
+        ),
+        "preprocessing": None,
+        "postprocessing": None,
+        "labels": (),
+    }
+    return {"input.image": given, **golden}, described

@@ -235,16 +235,22 @@ def test_a_switch_overtakes_a_restart(run_dir: Path, tmp_path: Path) -> None:
         assert len(crashes) == 1
 
 
-def test_what_goes_wrong_in_on_crash_does_not_stop_the_restart(
+def test_what_goes_wrong_in_those_who_are_told_does_not_stop_the_restart(
     run_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(crash: Crash) -> None:
         raise ValueError(crash.model)
 
-    pool = Pool(run_dir, fail)
+    def fail_too() -> None:
+        raise ValueError("restarted")
+
+    pool = Pool(run_dir, fail, on_restarted=fail_too)
     try:
         serve(pool)
         with caplog.at_level(logging.ERROR), connect(run_dir).model("digits", deadline_s=START_S) as model:
+            os.kill(pid_of(pool), signal.SIGKILL)
+            assert model.infer(images_of(2)[0]).label == "2"
+            wait_until(lambda: "on_restarted failed" in caplog.text, "what the second one raised")
             os.kill(pid_of(pool), signal.SIGKILL)
             assert model.infer(images_of(2)[0]).label == "2"
     finally:

@@ -7,22 +7,22 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
+import msgspec
 import pytest
 
 from contract.errors import DigestError, RuntimeLoadError, SelfTestError
-from contract.tensor import DType, TensorSpec
+from contract.manifest import parse_manifest, serialize_manifest
+from contract.profile import DelegateName
 from edge_agent import connect
 from edge_agent.crew import Crew
 from edge_agent.inference.engine import Engine, ExternalDelegate
 from edge_agent.inference.pool import Crash, Pool, WorkerHandle
-from edge_agent.inference.probe import FOLDER
 from edge_agent.inference.probe_protocol import ProbeJob
 from edge_agent.inference.prober import Prober
 from edge_agent.inference.runtime import is_compiled_for_edgetpu
 from edge_agent.inference.slot import load_slot
 from edge_agent.update.slots import check_slot
-from tests.support.inference_delegates import a_delegate, a_slot_for_the_edge_tpu
+from tests.support.inference_delegates import a_delegate, a_slot_for_the_edge_tpu, probe_golden, probe_model
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -67,23 +67,8 @@ def start(pool: Pool, engine: Engine, slot: Path | None = None) -> WorkerHandle:
 
 def a_probe_slot(folder: Path) -> Path:
     """A slot that says digits and holds the probe's model, of whose six nodes the test's delegate takes the ADD."""
-    with np.load(FOLDER / "golden.npz") as archive:
-        golden = {name: np.repeat(archive[name], 10, axis=0) for name in archive.files}
-    arrays = {"input.image": golden.pop("image")}
-    arrays |= {f"expected.static-int8.{name}": array for name, array in golden.items()}
-    return a_slot(
-        folder,
-        content=(FOLDER / "probe.tflite").read_bytes(),
-        golden=npz_of(arrays),
-        inputs=(TensorSpec(name="image", shape=(1, 8, 8, 8), dtype=DType.FLOAT32),),
-        outputs=tuple(
-            TensorSpec(name=name, shape=(1, *array.shape[1:]), dtype=DType.FLOAT32)
-            for name, array in golden.items()
-        ),
-        preprocessing=None,
-        postprocessing=None,
-        labels=(),
-    )
+    golden, described = probe_golden("static-int8")
+    return a_slot(folder, content=probe_model(), golden=npz_of(golden), **described)
 
 
 def test_a_delegate_that_takes_nothing_leaves_the_model_to_xnnpack_and_the_report_says_so(pool: Pool) -> None:
@@ -187,6 +172,30 @@ def test_without_a_fallback_the_reason_is_clear(pool: Pool, tmp_path: Path) -> N
     with pytest.raises(RuntimeLoadError, match="edgetpu: Failed to load delegate") as caught:
         start(pool, engine, slot)
     assert "litefleet-agent doctor" in caught.value.remedy
+
+
+def test_a_lost_delegate_of_a_variants_own_is_told_by_its_name_and_may_come_back(
+    pool: Pool, tmp_path: Path
+) -> None:
+    slot = a_probe_slot(tmp_path / "slot")
+    manifest = parse_manifest((slot / "manifest.json").read_bytes())
+    (cpu,) = manifest.variants
+    npu = msgspec.structs.replace(cpu, name="on-npu", delegate=DelegateName.EXTERNAL)
+    assert manifest.golden is not None
+    tolerance = {npu.name: manifest.golden.tolerance[cpu.name], **manifest.golden.tolerance}
+    golden = msgspec.structs.replace(manifest.golden, tolerance=tolerance)
+    manifest = msgspec.structs.replace(manifest, variants=(npu, cpu), golden=golden)
+    (slot / "manifest.json").write_bytes(serialize_manifest(manifest))
+    (slot / "variant").write_bytes(msgspec.json.encode({"name": npu.name, "fallback": cpu.name}))
+
+    for behaviour, may_regain in (("REFUSES", True), ("CRASHES", False)):
+        engine = an_engine(a_delegate(behaviour))
+        handle = start(pool, engine, slot)
+        crew = Crew(pool, fixed_threads(), START_S, START_S, lambda engine=engine: engine)  # type: ignore[misc]
+
+        assert handle.variant == cpu.name
+        assert (handle.delegate.requested, handle.delegate.actual) == ("npu", "xnnpack")
+        assert crew.may_regain(handle) is may_regain
 
 
 def test_a_damaged_fallback_is_found_when_the_slot_is_checked(tmp_path: Path) -> None:
