@@ -1,7 +1,8 @@
-"""An ensemble at work: every member is asked the same, and their probabilities become one answer.
+"""An ensemble at work: every member is asked the same, and their probabilities or plain numbers become one answer.
 
-Guarantees: members with other labels, or that do not classify, are refused by name before the first request; one
-deadline covers all members; an answer comes from the versions that the greeting named. Owned by one thread.
+Guarantees: members with other labels or outputs, and those whose answers have no mean (boxes, maps, embeddings), are
+refused by name before the first request; one deadline covers all members; an answer comes from the versions that the
+greeting named. Owned by one thread.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from contract.errors import AgentUnavailableError, IncompatibleError
-from contract.manifest import Manifest, parse_manifest
+from contract.manifest import Manifest, Task, parse_manifest
 from contract.tensor import DType
 from edge_agent.inference.asking import What
 from edge_agent.inference.postprocess import softmax
@@ -26,17 +27,19 @@ from edge_agent.pipelines.settings import EnsembleSettings
 from edge_agent.pipelines.votes import mean_of, rank, votes_of
 
 _Floats = npt.NDArray[np.float32]
+_PLAIN = frozenset((Task.REGRESSION, Task.CUSTOM))
+"""What gives numbers that have a mean."""
 
 
 class _Member(NamedTuple):
-    """What an answer of a model means."""
+    """What an answer of a model means; one without classes gives plain numbers."""
 
     welcome: Welcome
-    output: str
-    classes: int
-    labels: tuple[str, ...]
-    top_k: int
-    has_logits: bool
+    outputs: Places
+    classes: int = 0
+    labels: tuple[str, ...] = ()
+    top_k: int = 0
+    has_logits: bool = False
 
 
 class Ensemble:
@@ -48,7 +51,7 @@ class Ensemble:
         welcomes: What those announced that are there.
 
     Raises:
-        IncompatibleError: Members do not classify, or not into the same classes.
+        IncompatibleError: Members are not of a kind that answers together, or differ in their classes or outputs.
         AgentUnavailableError: A manifest cannot be read now.
 
     Attributes:
@@ -64,13 +67,18 @@ class Ensemble:
         faults = [
             fault for name, each in self._members.items() for fault in _member_faults(name, each, first)
         ]
+        if settings.method == "vote" and not first.classes:
+            faults.append(f"{first.welcome.model} has no classes to vote for, its numbers have a mean")
         if faults:
             raise IncompatibleError(f"the members of {settings.name} cannot answer together", faults=faults)
         self._labels = [label.encode() for label in first.labels]
         self._top_k = min(first.classes, max(each.top_k for each in self._members.values()))
-        outputs: Places = [("probabilities", (1, first.classes), DType.FLOAT32)]
+        outputs = first.outputs
+        if first.classes:
+            outputs = [("probabilities", (1, first.classes), DType.FLOAT32)]
+        self._values = [np.zeros((len(welcomes), *shape), np.float32) for _, shape, _ in outputs]
         if settings.method == "vote":
-            outputs.append(("votes", (1, first.classes), DType.FLOAT32))
+            outputs = [*outputs, ("votes", (1, first.classes), DType.FLOAT32)]
         served = list(welcomes.values())
         self.welcome = welcome_of(
             settings.name,
@@ -81,7 +89,7 @@ class Ensemble:
             takes_images=all(each.takes_images for each in served),
         )
         check_welcome(self.welcome)
-        self._probabilities = np.zeros((len(served), first.classes), np.float32)
+        self._scores = self._values[0].reshape(len(served), -1)
 
     def infer(self, tensors: Sequence[npt.NDArray[Any]]) -> list[_Floats]:
         """See ``Answering``."""
@@ -116,17 +124,20 @@ class Ensemble:
         labels = self._labels
         return [
             (index, score, labels[index] if index < len(labels) else b"")
-            for index, score in rank(self._probabilities, self._settings.method, self._top_k)
+            for index, score in rank(self._scores, self._settings.method, self._top_k)
         ]
 
     def _ask_all(self, what: What) -> list[_Floats]:
         ends = self._begin()
         for row, (name, member) in enumerate(self._members.items()):
-            scores = self._ask(name, what, ends).outputs[member.output].reshape(-1)
-            self._probabilities[row] = softmax(scores) if member.has_logits else scores
-        outputs = [mean_of(self._probabilities)[np.newaxis]]
+            found = self._ask(name, what, ends).outputs
+            for values, (output, _, _) in zip(self._values, member.outputs, strict=True):
+                values[row] = found[output].reshape(values[row].shape)
+            if member.has_logits:
+                self._scores[row] = softmax(self._scores[row])
+        outputs = [mean_of(values) for values in self._values]
         if self._settings.method == "vote":
-            outputs.append(votes_of(self._probabilities)[np.newaxis])
+            outputs.append(votes_of(self._scores)[np.newaxis])
         return outputs
 
 
@@ -134,17 +145,23 @@ def _member_of(welcome: Welcome) -> _Member:
     """What a model's manifest says.
 
     Raises:
-        IncompatibleError: It does not classify.
+        IncompatibleError: It is of no kind that answers together with others.
         AgentUnavailableError: The manifest is not there, or is of another version: a switch is under way.
     """
     manifest = _manifest_of(welcome)
     recipe = manifest.postprocessing
+    if recipe is None and manifest.task not in _PLAIN:
+        raise IncompatibleError(
+            f"{welcome.model} {welcome.version} does not classify (task {manifest.task.value}, no postprocessing)",
+            remedy="an ensemble takes classifiers, or models of task regression or custom",
+        )
+    places = places_of(welcome.outputs)
     if recipe is None:
-        raise IncompatibleError(f"{welcome.model} {welcome.version} does not classify")
+        return _Member(welcome, [(name, shape, DType.FLOAT32) for name, shape, _ in places])
     scores = welcome.outputs[0]
     return _Member(
         welcome=welcome,
-        output=scores.name,
+        outputs=places[:1],
         classes=scores.size_bytes() // np.dtype(scores.dtype.value).itemsize,
         labels=manifest.labels,
         top_k=recipe.top_k,
@@ -167,7 +184,10 @@ def _member_faults(name: str, member: _Member, first: _Member) -> list[str]:
     """Why a member cannot answer together with the first."""
     faults: list[str] = []
     shown = f"{name} {member.welcome.version}"
-    if (member.labels, member.classes) != (first.labels, first.classes):
+    if not member.classes or not first.classes:
+        if member.outputs != first.outputs or member.classes != first.classes:
+            faults.append(f"{shown} gives other outputs than {first.welcome.model} {first.welcome.version}")
+    elif (member.labels, member.classes) != (first.labels, first.classes):
         faults.append(
             f"{shown} has {member.classes} classes ({_shown(member.labels)}),"
             f" {first.welcome.model} {first.welcome.version} {first.classes} ({_shown(first.labels)})"

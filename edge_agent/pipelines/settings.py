@@ -60,12 +60,12 @@ class PipelineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
 
 
 class EnsembleSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Classifiers with the same labels that answer together; applications ask for the ensemble's name.
+    """Classifiers with the same labels, or regressions, that answer together; applications ask for the ensemble's name.
 
     Attributes:
         name: As of a model.
         models: Which are asked.
-        method: ``mean`` of their probabilities, or ``vote``: the class that most of them take for the best.
+        method: ``mean`` of their probabilities or numbers, or ``vote``: the class that most of them take for the best.
         min_members: How many of the models must be deployed; 0 for all.
         deadline_s: Longest time for all members together, seconds.
     """

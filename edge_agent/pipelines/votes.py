@@ -1,8 +1,8 @@
-"""From the probabilities of several classifiers to one answer.
+"""From the probabilities of several classifiers, or the numbers of several regressions, to one answer.
 
 PURE. Rules:
 
-1. What is combined are probabilities: a model whose scores are logits goes through its own softmax first.
+1. What classifiers give is combined as probabilities: one whose scores are logits goes through its own softmax first.
 2. ``mean``: the class with the highest mean probability. ``vote``: each member votes for its best class, of equal ones
    the lower index; the class with most votes wins, of equal ones the one with the higher mean.
 3. What is still equal goes to the lower index, so that an answer depends on the values alone.
@@ -19,9 +19,9 @@ Floats = npt.NDArray[np.float32]
 Method = Literal["mean", "vote"]
 
 
-def mean_of(probabilities: Floats) -> Floats:
-    """Mean (classes,) over the members of (members, classes)."""
-    result: Floats = probabilities.mean(axis=0, dtype=np.float32)
+def mean_of(values: Floats) -> Floats:
+    """Mean (...) over the members of (members, ...)."""
+    result: Floats = values.mean(axis=0, dtype=np.float32)
     return result
 
 

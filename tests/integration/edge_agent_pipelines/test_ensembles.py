@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from contract.errors import IncompatibleError, NotFoundError
-from contract.manifest import ClassificationPostprocessing, Task
+from contract.manifest import ClassificationPostprocessing, Color, ImagePreprocessing, Task
 from contract.tensor import DType, TensorSpec
 from edge_agent import connect, connect_async
 from edge_agent.inference.pool import Pool
 from edge_agent.pipelines.settings import CombinedSettings, EnsembleSettings, PipelineSettings, StageSettings
-from tests.support.inference_models import a_reshape
+from tests.support.inference_models import a_pair_of_reshapes, a_reshape
 from tests.support.inference_slots import a_slot, images_of, tensor_of
-from tests.support.pipeline_slots import a_digits_slot, put, served
+from tests.support.pipeline_slots import a_detector_slot, a_digits_slot, put, served
 
 
 def committee(**changes: object) -> CombinedSettings:
@@ -92,8 +93,99 @@ def test_members_with_other_labels_or_none_are_refused(pool: Pool, run_dir: Path
             tmp_path / "mute", model="other", postprocessing=None, task=Task.EMBEDDING, labels=()
         )
         put(pool, mute, "other")
-        with pytest.raises(IncompatibleError, match=r"other 1\.0\.0 does not classify"):
+        with pytest.raises(IncompatibleError, match=r"other 1\.0\.0 does not classify \(task embedding"):
             connect(run_dir).model("committee", wait_s=0.6)
+
+
+def put_regression(pool: Pool, folder: Path, model: str, **changes: Any) -> None:
+    """A model whose numbers are its image's pixels, divided by ``std``."""
+    std = changes.pop("std", 255.0)
+    sound: dict[str, Any] = {
+        "content": a_reshape([1, 8, 8, 1], [1, 64]),
+        "outputs": (TensorSpec(name="out", shape=(1, 64), dtype=DType.FLOAT32),),
+        "preprocessing": ImagePreprocessing(
+            width=8, height=8, color=Color.GRAYSCALE, mean=(0.0,), std=(std,)
+        ),
+        "task": Task.REGRESSION,
+        "labels": (),
+        "postprocessing": None,
+    }
+    put(pool, a_slot(folder, variant={"name": "float32"}, model=model, **(sound | changes)), model)
+
+
+def test_the_mean_of_plain_numbers(pool: Pool, run_dir: Path, tmp_path: Path) -> None:
+    put_regression(pool, tmp_path / "one", "one")
+    put_regression(pool, tmp_path / "other", "other", std=510.0)
+    image = images_of(5)[0]
+    with served(committee(), run_dir), connect(run_dir).model("committee") as model:
+        answer = model.infer(image)
+    assert answer.outputs["out"] == pytest.approx(image.reshape(1, 64) * (0.75 / 255))
+    assert (answer.classes, answer.variant) == ((), "ensemble-mean")
+    assert answer.version == "one@1.0.0,other@1.0.0"
+
+
+def test_each_of_several_outputs_has_its_mean(pool: Pool, run_dir: Path, tmp_path: Path) -> None:
+    shapes = {"a": (2,), "b": (3,)}
+    for name in ("one", "other"):
+        put_regression(
+            pool,
+            tmp_path / name,
+            name,
+            content=a_pair_of_reshapes(),
+            inputs=tuple(
+                TensorSpec(name=key, shape=shape, dtype=DType.FLOAT32) for key, shape in shapes.items()
+            ),
+            outputs=tuple(
+                TensorSpec(name=f"{key}-out", shape=(*shape, 1), dtype=DType.FLOAT32)
+                for key, shape in shapes.items()
+            ),
+            preprocessing=None,
+        )
+    given = {name: np.arange(shape[0], dtype=np.float32) for name, shape in shapes.items()}
+    with served(committee(), run_dir), connect(run_dir).model("committee") as model:
+        answer = model.infer(given)
+    assert {name: output.tolist() for name, output in answer.outputs.items()} == {
+        "a-out": [[0.0], [1.0]],
+        "b-out": [[0.0], [1.0], [2.0]],
+    }
+
+
+def test_numbers_have_no_vote_and_no_mean_with_classes_or_with_others(
+    pool: Pool, run_dir: Path, tmp_path: Path
+) -> None:
+    put_regression(pool, tmp_path / "one", "one")
+    put(pool, a_digits_slot(tmp_path / "digits", model="other"), "other")
+    with served(committee(), run_dir):
+        with pytest.raises(IncompatibleError, match=r"other 1\.0\.0 gives other outputs than one 1\.0\.0"):
+            connect(run_dir).model("committee")
+        put_regression(
+            pool,
+            tmp_path / "other",
+            "other",
+            content=a_reshape([1, 8, 8, 1], [1, 8, 8, 1]),
+            outputs=(TensorSpec(name="out", shape=(1, 8, 8, 1), dtype=DType.FLOAT32),),
+        )
+        with pytest.raises(IncompatibleError, match="gives other outputs than one"):
+            connect(run_dir).model("committee", wait_s=0.6)
+    put_regression(pool, tmp_path / "same", "other")
+    with (
+        served(committee(method="vote"), run_dir),
+        pytest.raises(IncompatibleError, match="no classes to vote"),
+    ):
+        connect(run_dir).model("committee")
+
+
+def test_detectors_are_refused_and_the_error_says_what_an_ensemble_takes(
+    pool: Pool, run_dir: Path, tmp_path: Path
+) -> None:
+    for name in ("one", "other"):
+        put(pool, a_detector_slot(tmp_path / name, model=name), name)
+    with served(committee(), run_dir):
+        with pytest.raises(
+            IncompatibleError, match=r"one 1\.0\.0 does not classify \(task detection"
+        ) as caught:
+            connect(run_dir).model("committee")
+        assert "classifiers, or models of task regression or custom" in caught.value.remedy
 
 
 def test_an_output_feeds_the_next_models_input(pool: Pool, run_dir: Path, tmp_path: Path) -> None:
