@@ -177,6 +177,8 @@ class EventKind(str, enum.Enum):
     DELEGATE_FELL_BACK = "delegate-fell-back"
     SOURCE_OVERLOADED = "source-overloaded"
     THROTTLED = "throttled"
+    SWAP_GAP = "swap-gap"
+    OVERLOADED = "overloaded"
 
 
 class Event(Message, frozen=True, kw_only=True):

@@ -17,17 +17,14 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 
 from contract.bench import BenchAck
 from contract.errors import StorageError
 from contract.identifiers import parse_device_id
 from contract.messages import (
-    WIRE_VERSION,
     Ack,
     Control,
     Desired,
-    Event,
     EventKind,
     Message,
     TelemetryWindow,
@@ -50,10 +47,12 @@ from edge_agent.link.mqtt import Broker, MqttConnection
 from edge_agent.link.mqtt import Message as MqttMessage
 from edge_agent.link.session import Hooks, Identity, Session, SessionCounter
 from edge_agent.mailbox import Mailbox
+from edge_agent.overload import OverloadWatch
 from edge_agent.pipeline_process import PipelineProcess
 from edge_agent.service.notify import Notifier
 from edge_agent.signals import ending_signals
 from edge_agent.source_processes import SourceProcesses
+from edge_agent.telemetry.events import Events
 from edge_agent.telemetry.fallbacks import FallbackWatch
 from edge_agent.telemetry.health import Health, describe_crash
 from edge_agent.telemetry.outbox import Outbox
@@ -64,7 +63,6 @@ from edge_agent.update.actions import Actions
 from edge_agent.update.doors import Origin
 from edge_agent.update.fetcher import FetchProcess
 from edge_agent.update.journal import Journal
-from edge_agent.update.machine import plain_text
 from edge_agent.update.models import Models
 from edge_agent.update.runner import Runner
 from firmware_profiles import load_profile
@@ -130,6 +128,7 @@ class Agent:
             profile, config.delegates, state_dir, has_weight_cache=config.workers.weight_cache
         )
         self._session = self._make_session(config, boot)
+        self._events = Events(self._session.send_event)
         self._sources = SourceProcesses(config.sources, config.device.run_dir)
         self._gateway = GatewayProcess(config.gateway, config.device.run_dir)
         combined = config.combined()
@@ -155,6 +154,7 @@ class Agent:
         )
         self._idle = IdleMerger()
         self._fallbacks = FallbackWatch()
+        self._overload = OverloadWatch()
         self._trouble = ""
         self._unsaved: list[TelemetryWindow] = []
         self._shipment = Shipment(self._outbox, self._session.send_telemetry)
@@ -197,6 +197,7 @@ class Agent:
             self._board.engine,
             config.update.swap,
             saves=self._heat.is_saving,
+            on_gap=self._events.tell_gap,
         )
         models = Models(state_dir / "models", Journal(state_dir / "models", state_dir), crew)
         origin = Origin(
@@ -242,20 +243,8 @@ class Agent:
         detail = f"{describe_crash(crash)}; restart {crash.restarts}"
         if crash.rests_s:
             detail += f" in {crash.rests_s:g} s, until then requests that cannot wait fail at once"
-        self._send_event(EventKind.WORKER_CRASHED, detail, model=crash.model, version=crash.version)
+        self._events.tell(EventKind.WORKER_CRASHED, detail, model=crash.model, version=crash.version)
         self._runner.refresh()
-
-    def _send_event(self, kind: EventKind, detail: str, *, model: str = "", version: str = "") -> None:
-        self._session.send_event(
-            Event(
-                v=WIRE_VERSION,
-                kind=kind,
-                at=datetime.now(timezone.utc),
-                model=model,
-                version=version,
-                detail=plain_text(detail),
-            )
-        )
 
     # The main thread.
 
@@ -272,7 +261,7 @@ class Agent:
             if not self._board.look(lambda: self._is_stopping):
                 return
             for lost in self._board.news():
-                self._send_event(EventKind.DELEGATE_FELL_BACK, lost)
+                self._events.tell(EventKind.DELEGATE_FELL_BACK, lost)
             self._heat_watch.start()
             self._runner.start()
             self._next_window_s = time.monotonic() + self._window_s
@@ -310,9 +299,11 @@ class Agent:
         if is_ready:
             self._sources.tick(now_s)
             for model, words in self._sources.news(now_s):
-                self._send_event(EventKind.SOURCE_OVERLOADED, words, model=model)
-            self._gateway.tick(now_s)
-            self._pipelines.tick(now_s)
+                self._events.tell(EventKind.SOURCE_OVERLOADED, words, model=model)
+            for child in (self._gateway, self._pipelines):
+                child.tick(now_s)
+                for model, words in child.news(now_s):
+                    self._events.tell(EventKind.OVERLOADED, words, model=model)
             self._manager.alive(now_s, self._state_words())
 
     def _heed_heat(self, now_s: float) -> None:
@@ -324,7 +315,7 @@ class Agent:
         self._sources.set_rate(self._heat.rate_share)
         words = self._heat.news()
         if words:
-            self._send_event(EventKind.THROTTLED, words)
+            self._events.tell(EventKind.THROTTLED, words)
         self._reporter.tell_again()
         self._runner.refresh()
 
@@ -349,10 +340,12 @@ class Agent:
                 self._set_log_level(message.log_level)
 
     def _heard(self) -> list[TelemetryWindow]:
-        """What workers did since the last time; an operator is told of those that run on another delegate."""
+        """What workers did since the last time; an operator is told of another delegate, and of what was refused."""
         windows = self._health.drain()
         for window, words in self._fallbacks.take(windows):
-            self._send_event(EventKind.DELEGATE_FELL_BACK, words, model=window.model, version=window.version)
+            self._events.tell(EventKind.DELEGATE_FELL_BACK, words, model=window.model, version=window.version)
+        for model, words in self._overload.take(self._health.refused(), time.monotonic()):
+            self._events.tell(EventKind.OVERLOADED, words, model=model)
         return windows
 
     def _gather(self, windows: list[TelemetryWindow]) -> None:
@@ -360,7 +353,7 @@ class Agent:
         dropped = self._outbox.add(self._unsaved)
         self._unsaved = []
         if dropped:
-            self._send_event(EventKind.TELEMETRY_DROPPED, f"{dropped} windows, the oldest ones")
+            self._events.tell(EventKind.TELEMETRY_DROPPED, f"{dropped} windows, the oldest ones")
 
     def _end(self) -> None:
         """End every part, in the order in which they need each other."""

@@ -22,6 +22,7 @@ STEADY_S = 60.0
 """A child that ran this long was well: the next pause starts small."""
 _END_S = 1.0
 _HEAR_BYTES = 64 * 1024
+_LINE_MAX_BYTES = 16 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class _Child:
     started_s: float = 0.0
     next_start_s: float = 0.0
     failures: int = 0
+    rest: bytes = b""
 
 
 class Children:
@@ -81,19 +83,22 @@ class Children:
                 self._order(child.process, line)
 
     def _hear(self) -> list[tuple[int, bytes]]:
-        """What children have written since the last time: number of the child, and its bytes, bounded."""
+        """The lines that children have written since the last time: number of the child, and line, bounded."""
         heard: list[tuple[int, bytes]] = []
         for number, child in enumerate(self._children):
             if child.process is None or child.process.stdout is None:
                 continue
             with contextlib.suppress(BlockingIOError):
                 content = os.read(child.process.stdout.fileno(), _HEAR_BYTES)
-                heard += [(number, content)] if content else []
+                *lines, rest = (child.rest + content).split(b"\n")
+                child.rest = rest[-_LINE_MAX_BYTES:]
+                heard += [(number, line) for line in lines]
         return heard
 
     def _note_end(self, child: _Child, code: int, now_s: float) -> None:
         _close_pipes(child)
         child.process = None
+        child.rest = b""
         child.failures = 1 if now_s - child.started_s >= STEADY_S else child.failures + 1
         pause_s = BACKOFF.delay_s(child.failures, random.uniform(0.5, 1.0))  # noqa: S311 - spreads load only
         child.next_start_s = now_s + pause_s

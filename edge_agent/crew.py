@@ -43,6 +43,8 @@ class Crew:
         room: Bytes of memory that can be had now.
         saves: Whether models are to run as their cheaper variant now.
         without_cheaper: Models and versions whose cheaper variant failed here.
+        on_gap: Told of a model, a version and what it does, when a gap begins and when it is over.
+        gaps: Models that nobody answers for, because memory holds one version at a time, and since when, monotonic.
     """
 
     pool: Pool
@@ -54,6 +56,8 @@ class Crew:
     room: Callable[[], int] = room_bytes
     saves: Callable[[], bool] = lambda: False
     without_cheaper: set[tuple[str, str]] = field(default_factory=set)
+    on_gap: Callable[[str, str, str], None] = field(kw_only=True)
+    gaps: dict[str, float] = field(default_factory=dict)
 
     def start(self, model: str, version: str, slot_dir: Path) -> WorkerHandle:
         """See ``Workers``."""
@@ -88,14 +92,24 @@ class Crew:
                 else "pack a smaller variant, or free memory on this board",
             )
         if admission is Admission.GAP:
-            logger.warning(
-                "%s %s ends before %s is tested: memory holds one of them",
-                model,
-                active.spec.version,
-                version,
-            )
-            self.pool.discard(active)
-            _wait_for_end(active.pid)
+            self._open_gap(active, version, f"it takes {mib(need)}, {mib(room)} can be had")
+
+    def _open_gap(self, active: WorkerHandle, version: str, why: str) -> None:
+        """End the active worker; from now on nobody answers, until a worker is activated."""
+        spec = active.spec
+        self.pool.make_room(spec.model)
+        self.gaps[spec.model] = time.monotonic()
+        self._tell_gap(spec, f"ends before {version} is tested, memory holds one of them: {why}")
+        _wait_for_end(active.pid)
+
+    def _close_gap(self, spec: WorkerSpec) -> None:
+        began_s = self.gaps.pop(spec.model, None)
+        if began_s is not None:
+            self._tell_gap(spec, f"answers, after {time.monotonic() - began_s:.1f} s in which nobody did")
+
+    def _tell_gap(self, spec: WorkerSpec, words: str) -> None:
+        logger.warning("%s %s", spec, words)
+        self.on_gap(spec.model, spec.version, words)
 
     def self_test(self, worker: WorkerHandle) -> str:
         """See ``Workers``."""
@@ -109,15 +123,29 @@ class Crew:
     def activate(self, worker: WorkerHandle) -> None:
         """See ``Workers``."""
         self.pool.activate(worker)
+        self._close_gap(worker.spec)
 
     def discard(self, worker: WorkerHandle) -> None:
-        """See ``Workers``."""
+        """See ``Workers``; in a gap its memory is what the next worker needs."""
         self.pool.discard(worker)
+        if worker.spec.model in self.gaps:
+            _wait_for_end(worker.pid)
+
+    def withdraw(self, model: str) -> None:
+        """See ``Workers``."""
+        self.pool.withdraw(model)
+        self.gaps.pop(model, None)
 
     def may_regain(self, worker: WorkerHandle) -> bool:
         """See ``Workers``; a delegate that brought a worker down is not tried again."""
         allowed = {delegate.name for delegate in worker.spec.engine.externals}
-        return worker.delegate.is_fallback and worker.delegate.requested in allowed
+        if not worker.delegate.is_fallback or worker.delegate.requested not in allowed:
+            return False
+        try:
+            self._check_room(worker.spec)
+        except (DeviceError, RejectedError):
+            return False
+        return True
 
     def is_out_of_step(self, worker: WorkerHandle) -> bool:
         """See ``Workers``."""
@@ -131,15 +159,24 @@ class Crew:
     def start_in_step(self, worker: WorkerHandle) -> WorkerHandle:
         """See ``Workers``; a deployment's own worker is started with ``start``, as the variant that was chosen."""
         spec = self._spec_in_step(worker)
+        self._check_room(spec)
+        with self._cheaper_may_fail(spec):
+            started = self.pool.start_candidate(spec, self.start_timeout_s)
+        self.threads.learn(started, spec.engine)
+        return started
+
+    def _check_room(self, spec: WorkerSpec) -> None:
+        """Make sure that a second worker of what is active fits into memory beside the first one.
+
+        Raises:
+            DeviceError: It does not.
+            RejectedError: The slot is damaged.
+        """
         slot = load_slot(spec.slot_dir)
         slot = slot.on_cheaper() if spec.is_cheaper else slot
         need, room = need_bytes(slot.peak_memory_bytes()), self.room()
         if decide_admission(need, room, 0, Swap.BESIDE) is Admission.REFUSED:
             raise DeviceError(f"{spec} takes {mib(need)} of memory a second time, {mib(room)} can be had")
-        with self._cheaper_may_fail(spec):
-            started = self.pool.start_candidate(spec, self.start_timeout_s)
-        self.threads.learn(started, spec.engine)
-        return started
 
     def _spec_in_step(self, worker: WorkerHandle) -> WorkerSpec:
         """What a worker would be started with now; it keeps the delegates that it was left with."""

@@ -1,6 +1,6 @@
 """The gateway as the agent's main process sees it: a child that runs while the configuration wants one.
 
-Guarantees: those of ``edge_agent.children``. Knows nothing of HTTP.
+Guarantees: those of ``edge_agent.children``, and what it refuses is told. Knows nothing of HTTP.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.children import Children
 from edge_agent.gateway.settings import GatewaySettings
+from edge_agent.overload_pipe import RefusingChild
 
 MODULE = "edge_agent.gateway"
 
 
-class GatewayProcess(Children):
+class GatewayProcess(RefusingChild):
     """The gateway, or nothing where it is not enabled.
 
     Args:
@@ -25,7 +25,7 @@ class GatewayProcess(Children):
     """
 
     def __init__(self, settings: GatewaySettings, run_dir: Path) -> None:
-        super().__init__([("gateway", gateway_command(settings, run_dir))] if settings.enabled else [])
+        super().__init__("gateway", gateway_command(settings, run_dir) if settings.enabled else None)
 
 
 def gateway_command(settings: GatewaySettings, run_dir: Path) -> tuple[str, ...]:

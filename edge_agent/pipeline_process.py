@@ -1,6 +1,6 @@
 """The pipelines and ensembles as the agent's main process sees them: a child that runs while there are any.
 
-Guarantees: those of ``edge_agent.children``. Knows nothing of models.
+Guarantees: those of ``edge_agent.children``, and what they refuse is told. Knows nothing of models.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from edge_agent.children import Children
+from edge_agent.overload_pipe import RefusingChild
 from edge_agent.pipelines.settings import CombinedSettings
 
 MODULE = "edge_agent.pipelines"
 
 
-class PipelineProcess(Children):
+class PipelineProcess(RefusingChild):
     """All pipelines and ensembles in one process, or nothing where there are none.
 
     Args:
@@ -25,7 +25,7 @@ class PipelineProcess(Children):
     """
 
     def __init__(self, settings: CombinedSettings, run_dir: Path) -> None:
-        super().__init__([("pipelines", pipeline_command(settings, run_dir))] if settings.names else [])
+        super().__init__("pipelines", pipeline_command(settings, run_dir) if settings.names else None)
 
 
 def pipeline_command(settings: CombinedSettings, run_dir: Path) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ import msgspec
 
 from edge_agent.children import Children
 from edge_agent.inference.sources.settings import Source
-from edge_agent.inference.sources.tally import LINE_MAX_BYTES, Counts, OverloadWatch, decode_counts
+from edge_agent.inference.sources.tally import Counts, OverloadWatch, decode_counts
 
 MODULE = "edge_agent.inference.sources"
 
@@ -33,7 +33,6 @@ class SourceProcesses(Children):
         )
         self._sources = tuple(sources)
         self._watches = [OverloadWatch() for _ in sources]
-        self._rests = [b"" for _ in sources]
         self._rate_share = 1.0
         self.counts: list[Counts] = [Counts() for _ in sources]
         """What each source told last, in the order of the configuration."""
@@ -64,18 +63,15 @@ class SourceProcesses(Children):
             now_s: Monotonic time, seconds.
         """
         found: list[tuple[str, str]] = []
-        for number, content in self._hear():
-            *lines, rest = (self._rests[number] + content).split(b"\n")
-            self._rests[number] = rest[-LINE_MAX_BYTES:]
-            for line in lines:
-                counts = decode_counts(line)
-                if counts is None:
-                    continue
-                self.counts[number] = counts
-                words = self._watches[number].take(counts, now_s)
-                if words:
-                    source = self._sources[number]
-                    found.append((source.model, f"source {number} ({source.kind}): {words}"))
+        for number, line in self._hear():
+            counts = decode_counts(line)
+            if counts is None:
+                continue
+            self.counts[number] = counts
+            words = self._watches[number].take(counts, now_s)
+            if words:
+                source = self._sources[number]
+                found.append((source.model, f"source {number} ({source.kind}): {words}"))
         return found
 
 

@@ -101,6 +101,8 @@ class Connection(asyncio.BufferedProtocol):
         self._rest_until_next()
         if not self._gateway.admit(self):
             self._refuse(OverloadError("too many connections are open", remedy="close some, or try again"))
+            if self._gateway.is_flooded:
+                self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.BufferedProtocol``."""
@@ -361,6 +363,7 @@ class Connection(asyncio.BufferedProtocol):
         self._release()
         self._body = bytearray()
         self._is_last = True
+        self.is_idle = False  # nobody's place: it does not make room for another
         self.phase = Phase.LINGER
         self.ends = self._loop.time() + _LINGER_S
         self._transport.write(encode(error_response(error), is_last=True))

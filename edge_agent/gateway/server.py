@@ -21,10 +21,12 @@ from edge_agent.gateway.http import BUFFER_BYTES, Connection
 from edge_agent.gateway.service import Service
 from edge_agent.gateway.settings import MAX_CONNECTIONS, GatewaySettings
 from edge_agent.inference.async_client import connect_async
+from edge_agent.overload import Cause, OverloadWatch, Totals, add_refusal
+from edge_agent.overload_pipe import Teller
 
 _SWEEP_S = 0.25
-_NOTE_EVERY = 40
-"""Sweeps between two looks at what was refused: ten seconds."""
+_NOTE_EVERY = 20
+"""Sweeps between two looks at what was refused: five seconds."""
 _END_S = 2.0
 _SPARE_MAX_BYTES = 1 << 20
 """Longest body whose memory is kept for the next one: new memory costs a page fault per 4 KiB."""
@@ -40,6 +42,7 @@ class Gateway:
         service: Who answers a request that has arrived.
         buffer: Where heads and chunks arrive; taken out at once, so one serves all.
         is_ending: Whether answers are the last of their connections.
+        refused: What was refused before it was known which model is meant.
     """
 
     def __init__(self, settings: GatewaySettings, service: Answers) -> None:
@@ -47,6 +50,7 @@ class Gateway:
         self.service = service
         self.buffer = memoryview(bytearray(BUFFER_BYTES))
         self.is_ending = False
+        self.refused: Totals = {}
         self._connections: set[Connection] = set()
         self._free_bytes = settings.body_budget_bytes
         self._spare = bytearray()
@@ -63,9 +67,13 @@ class Gateway:
         if resting:
             min(resting, key=lambda other: other.ends).abort()
             return True
-        if len(self._connections) > 2 * MAX_CONNECTIONS:
-            connection.abort()
+        add_refusal(self.refused, "", Cause.CONNECTIONS)
         return False
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether so many are open that one more that is refused is not even heard out."""
+        return len(self._connections) > 2 * MAX_CONNECTIONS
 
     def forget(self, connection: Connection) -> None:
         """A connection is gone."""
@@ -74,6 +82,7 @@ class Gateway:
     def reserve(self, size_bytes: int) -> bool:
         """Take memory for a body; False when there is not enough."""
         if size_bytes > self._free_bytes:
+            add_refusal(self.refused, "", Cause.BODIES)
             return False
         self._free_bytes -= size_bytes
         return True
@@ -150,8 +159,13 @@ def _remove(path: str) -> None:
         os.unlink(path)  # noqa: PTH108 - a text, and nothing else is done with it
 
 
-async def serve(run_dir: Path, settings: GatewaySettings) -> None:
+async def serve(run_dir: Path, settings: GatewaySettings, teller: Teller) -> None:
     """Serve until it is told to end.
+
+    Args:
+        run_dir: Run folder of the agent.
+        settings: Where to listen, and the bounds.
+        teller: Told what was refused.
 
     Raises:
         StorageError: The address or path cannot be used.
@@ -168,7 +182,7 @@ async def serve(run_dir: Path, settings: GatewaySettings) -> None:
         gateway = Gateway(settings, service)
         async with listening(settings, gateway) as where:
             logger.info("answers at %s", where)
-            sweeps = 0
+            sweeps, watch = 0, OverloadWatch()
             while not ended.is_set():
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(ended.wait(), _SWEEP_S)
@@ -176,6 +190,10 @@ async def serve(run_dir: Path, settings: GatewaySettings) -> None:
                 sweeps += 1
                 if sweeps % _NOTE_EVERY == 0:
                     service.sweep()
+                    totals = {**service.refused(), **gateway.refused}
+                    teller.tell(totals)
+                    for model, words in watch.take(totals, loop.time()):
+                        logger.warning("%s", f"{model}: {words}" if model else words)
 
 
 def _watch_input(ended: asyncio.Event) -> None:

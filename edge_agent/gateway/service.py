@@ -30,6 +30,7 @@ from edge_agent.gateway.wire import Request
 from edge_agent.inference.asking import Inference, is_agent_alive
 from edge_agent.inference.async_client import AsyncAgent, AsyncModel
 from edge_agent.inference.protocol import Welcome, socket_name
+from edge_agent.overload import Cause, Totals
 
 _READY_S = 1.0
 """How long a worker may take to greet when it is asked whether it is ready."""
@@ -52,7 +53,6 @@ class Service:
         self._tallies: dict[str, ModelTally] = {}
         self._shortcut = Shortcut(fleet, settings.deadline_s, self._tallies, self)
         self._attendants = Attendants(fleet, self._shortcut.plans, settings)
-        self._noted_refused = 0
 
     def begin(self, request: Request, client: Client) -> bool:
         """Begin what was answered in the same words before; see ``edge_agent.gateway.shortcut.Shortcut``."""
@@ -77,12 +77,14 @@ class Service:
             return responses.error_response(error)
 
     def sweep(self) -> None:
-        """Let workers go that are no longer asked, and log how many requests were refused since the last time."""
+        """Let workers go that are no longer asked."""
         self._attendants.sweep()
-        refused = sum(tally.refused for tally in self._tallies.values())
-        if refused > self._noted_refused:
-            logger.warning("refused %d requests: too many were waiting", refused - self._noted_refused)
-            self._noted_refused = refused
+
+    def refused(self) -> Totals:
+        """How many requests of each model were refused since the gateway began, because too many others waited."""
+        return {
+            name: {Cause.WAITING: tally.refused} for name, tally in self._tallies.items() if tally.refused
+        }
 
     async def _look(self, route: Route) -> Response:
         if route.model:

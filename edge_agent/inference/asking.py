@@ -26,6 +26,7 @@ from contract.errors import (
 from edge_agent.inference import protocol
 from edge_agent.inference.breaker import left_of_rest_s
 from edge_agent.inference.dialogue import Dialogue, WorkerGoneError
+from edge_agent.inference.gap import is_gap
 from edge_agent.inference.image_files import read_file
 from edge_agent.inference.protocol import ScoredClass
 
@@ -166,6 +167,11 @@ def unavailable(run_dir: Path, name: str, error: WorkerGoneError) -> LitefleetEr
         return NotFoundError(
             f"model {name!r} is not deployed on this device",
             remedy="roll it out to this device, or wait for it with wait_s",
+        )
+    if is_gap(worker_of(run_dir / protocol.socket_name(name))):
+        return AgentUnavailableError(
+            f"{name} is between two versions: the memory of this device holds one of them at a time",
+            remedy="try again in a moment, or give the request a longer deadline",
         )
     if error.refusal is not None:
         return error_of_code(error.refusal.code, error.refusal.message, remedy=error.refusal.remedy)

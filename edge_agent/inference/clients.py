@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from contract.errors import (
-    AgentUnavailableError,
     InputError,
     LitefleetError,
     MessageError,
+    OverloadError,
 )
 from edge_agent.inference import protocol
 from edge_agent.inference.answering import ChangedError
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from edge_agent.inference.counts import Counts
 
 MAX_CLIENTS = 32
+_TOO_MANY = OverloadError(
+    f"{MAX_CLIENTS} clients are connected already",
+    remedy="close connections that are not used, or share one between threads",
+)
 _RECEIVE_BYTES = 64
 """Longer than any frame of a client, so that a longer record shows by its length."""
 
@@ -107,11 +111,9 @@ class Clients:
             return  # it left again, or this process has no descriptor to spare: the next event tries again
         connection.setblocking(False)
         if len(self._clients) >= MAX_CLIENTS:
-            with contextlib.suppress(OSError):
-                connection.send(
-                    refusal_of(AgentUnavailableError(f"{MAX_CLIENTS} clients are connected already"))
-                )
-            connection.close()
+            self._counts.count_refusal()
+            with connection, contextlib.suppress(OSError):
+                connection.send(refusal_of(_TOO_MANY))
             return
         client = _Client(connection)
         self._clients[connection.fileno()] = client

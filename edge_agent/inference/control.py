@@ -143,13 +143,18 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True, tag="measured"):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True, tag="window"):
-    """What a worker did since it last told: see ``contract.messages.TelemetryWindow``."""
+    """What a worker did since it last told: see ``contract.messages.TelemetryWindow``.
+
+    Attributes:
+        refused: Attempts to connect beyond as many clients as are taken.
+    """
 
     duration_s: float
     requests: int
     errors: int
     latency: LatencyHistogram
     rss_bytes: int
+    refused: int = 0
 
 
 ToWorker = SelfTest | Measure | TakeWindow | Drain

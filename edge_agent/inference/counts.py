@@ -17,6 +17,7 @@ class Counts:
 
     Attributes:
         answered: Requests of all windows, errors included.
+        refused: Attempts to connect, of all windows, beyond as many clients as are taken.
     """
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Counts:
         self._errors = 0
         self._since = time.monotonic()
         self.answered = 0
+        self.refused = self._refused_told = 0
 
     def count_answer(self, latency_s: float) -> None:
         """A request was answered; seconds in the worker."""
@@ -37,6 +39,10 @@ class Counts:
         self._requests += 1
         self.answered += 1
         self._errors += 1
+
+    def count_refusal(self) -> None:
+        """Somebody more wanted to connect than are taken."""
+        self.refused += 1
 
     def forget(self) -> None:
         """Begin anew: what was counted was no application's."""
@@ -52,8 +58,10 @@ class Counts:
             errors=self._errors,
             latency=self._latency.snapshot(),
             rss_bytes=resident_bytes(),
+            refused=self.refused - self._refused_told,
         )
         self._latency.reset()
         self._requests = self._errors = 0
+        self._refused_told = self.refused
         self._since = now
         return window

@@ -126,6 +126,18 @@ class Pool:
         """End a worker: a candidate at once; the active one drains, and nobody serves its model any more."""
         self._roster.dismiss(handle)
 
+    def make_room(self, model: str) -> None:
+        """End the active worker before there is another; applications wait for the next one until their deadline.
+
+        Raises:
+            StorageError: The run folder cannot be written; nothing has changed.
+        """
+        self._roster.make_room(model)
+
+    def withdraw(self, model: str) -> None:
+        """Serve a model no more; its active worker, if it has one, drains."""
+        self._roster.withdraw(model)
+
     def active(self, model: str) -> WorkerHandle | None:
         """The worker that serves a model; while it is being restarted, the one that died."""
         return self._roster.handle_of(model)

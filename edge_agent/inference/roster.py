@@ -141,15 +141,32 @@ class Roster:
             if worker.role is Role.CANDIDATE:
                 self._make_active(worker, _Service(handle))
 
+    def make_room(self, model: str) -> None:
+        """End the active worker of a model before the next one is there; applications wait for that one.
+
+        Raises:
+            StorageError: The run folder cannot be written; nothing has changed.
+        """
+        with self.changed:
+            if model in self._services:
+                self._folder.open_gap(model)
+                del self._services[model]
+                self._retire(model, keep=None)
+
+    def withdraw(self, model: str) -> None:
+        """Serve a model no more; its active worker, if it has one, drains."""
+        with self.changed:
+            self._services.pop(model, None)
+            self._folder.unpoint(model)
+            self._retire(model, keep=None)
+            _LOG.info("%s: served no more", model)
+
     def dismiss(self, handle: WorkerHandle) -> None:
         """End a worker that was a candidate or active; nothing when it is neither any more."""
         with self.changed:
             service = self._services.get(handle.spec.model)
             if service is not None and service.handle.key == handle.key:
-                del self._services[handle.spec.model]
-                self._folder.unpoint(handle.spec.model)
-                self._retire(handle.spec.model, keep=None)
-                _LOG.info("%s: served no more", handle.spec.model)
+                self.withdraw(handle.spec.model)
             worker = self._workers.get(handle.key)
             if worker is not None and worker.role is Role.CANDIDATE:
                 self.end(worker, self._limits.end_s)
@@ -289,6 +306,7 @@ class Roster:
                 latency=window.latency,
                 rss_bytes=window.rss_bytes,
                 delegate=worker.handle.delegate,
+                refused=window.refused,
             )
         )
 

@@ -1,7 +1,7 @@
 """The run folder: sockets, the symlink per model that says which worker is active, and who owns it all.
 
 Guarantees: one agent at a time owns a run folder; a symlink points to the old worker or the new one, never to
-neither; what a killed agent left behind is gone before a new one begins.
+neither, but for a gap that memory asks for; what a killed agent left behind is gone before a new one begins.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from contract.errors import ConfigError, IncompatibleError, StorageError
 from edge_agent.inference.breaker import name_of_rest
+from edge_agent.inference.gap import GAP
 from edge_agent.inference.protocol import PID_FILE, SOCKET_PATH_MAX_BYTES, WORKER_FOLDER, socket_name
 
 _FOLDER_MODE = 0o750
@@ -102,6 +103,14 @@ class RunFolder:
             StorageError: The folder cannot be written.
         """
         point_link(self._path, model, name_of_rest(until_s))
+
+    def open_gap(self, model: str) -> None:
+        """Say under the model's name that it is between two versions.
+
+        Raises:
+            StorageError: The folder cannot be written.
+        """
+        point_link(self._path, model, GAP)
 
     def unpoint(self, model: str) -> None:
         """No worker serves the model any more."""

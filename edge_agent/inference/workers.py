@@ -97,7 +97,11 @@ class Crash:
 
 @dataclass(frozen=True)
 class WorkerWindow:
-    """What a worker did in one span of time; see ``contract.messages.TelemetryWindow``."""
+    """What a worker did in one span of time; see ``contract.messages.TelemetryWindow``.
+
+    Attributes:
+        refused: Attempts to connect that it refused in this span, since as many clients were connected as it takes.
+    """
 
     model: str
     version: str
@@ -108,6 +112,7 @@ class WorkerWindow:
     latency: LatencyHistogram
     rss_bytes: int
     delegate: DelegateReport | None = None
+    refused: int = 0
 
 
 @dataclass(frozen=True)

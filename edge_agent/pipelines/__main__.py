@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from contract.errors import LitefleetError
+from edge_agent.overload_pipe import teller_of
 from edge_agent.pipelines.serving import serve
 from edge_agent.pipelines.settings import parse_combined
 
@@ -20,7 +21,8 @@ logger = logging.getLogger("edge_agent.pipelines")
 @click.command()
 @click.option("--run-dir", type=click.Path(path_type=Path), required=True, help="Run folder of the agent.")
 @click.option("--settings", required=True, help="Its [[pipelines]] and [[ensembles]], as JSON.")
-def main(run_dir: Path, settings: str) -> None:
+@click.option("--tells", is_flag=True, help="Write what was refused to standard output.")
+def main(run_dir: Path, settings: str, *, tells: bool) -> None:
     """Serve pipelines and ensembles until standard input ends.
 
     Example: python -m edge_agent.pipelines --run-dir /run/litefleet
@@ -31,7 +33,7 @@ def main(run_dir: Path, settings: str) -> None:
     threading.Thread(target=_wait_for_end_of_input, args=(should_stop,), daemon=True).start()
     try:
         combined = parse_combined(settings)
-        serve([*combined.pipelines, *combined.ensembles], run_dir, should_stop)
+        serve([*combined.pipelines, *combined.ensembles], run_dir, should_stop, teller_of(tells=tells))
     except LitefleetError as error:
         logger.error("%s", error.summary())  # noqa: TRY400 - expected: one line says it
         raise SystemExit(1) from error

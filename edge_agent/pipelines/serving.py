@@ -23,6 +23,8 @@ from edge_agent.inference.clients import MAX_CLIENTS, Clients, refusal_of
 from edge_agent.inference.counts import Counts
 from edge_agent.inference.protocol import socket_name
 from edge_agent.inference.run_folder import new_socket, point_link
+from edge_agent.overload import REPORT_S, Cause
+from edge_agent.overload_pipe import Teller
 from edge_agent.pipelines.chain import Chain
 from edge_agent.pipelines.ensemble import Ensemble
 from edge_agent.pipelines.members import Members
@@ -58,6 +60,17 @@ class Service:
         self._listener: socket.socket | None = None
         self._socket_path: Path | None = None
         self._poll = select.epoll()
+        self._counts = Counts()
+
+    @property
+    def name(self) -> str:
+        """What applications call it."""
+        return self._settings.name
+
+    @property
+    def refused(self) -> int:
+        """How many attempts to connect it has refused. Any thread."""
+        return self._counts.refused
 
     def run(self, should_stop: threading.Event) -> None:
         """Serve until told to stop.
@@ -116,7 +129,7 @@ class Service:
             self._clients.replace(answering)
             return
         listener = self._listen()
-        self._clients = Clients(answering, listener, self._poll, Counts())
+        self._clients = Clients(answering, listener, self._poll, self._counts)
 
     def _stop_answering(self, trouble: LitefleetError) -> None:
         if self._trouble is None or trouble.summary() != self._trouble.summary():
@@ -171,7 +184,10 @@ def _refuse(listener: socket.socket, why: LitefleetError) -> None:
 
 
 def serve(
-    settings: list[PipelineSettings | EnsembleSettings], run_dir: Path, should_stop: threading.Event
+    settings: list[PipelineSettings | EnsembleSettings],
+    run_dir: Path,
+    should_stop: threading.Event,
+    teller: Teller,
 ) -> None:
     """Serve all until told to stop, or until one of them cannot go on.
 
@@ -179,6 +195,7 @@ def serve(
         settings: Of each.
         run_dir: Run folder of the agent.
         should_stop: Set by whoever wants the end, and by whatever could not go on.
+        teller: Told what was refused.
 
     Raises:
         StorageError: The run folder cannot be written.
@@ -192,15 +209,15 @@ def serve(
             failures.append(error)
             should_stop.set()
 
+    services = [Service(each, run_dir) for each in settings]
     threads = [
-        threading.Thread(
-            target=run, args=(Service(each, run_dir),), name=f"litefleet-{each.name}", daemon=True
-        )
-        for each in settings
+        threading.Thread(target=run, args=(service,), name=f"litefleet-{service.name}", daemon=True)
+        for service in services
     ]
     for thread in threads:
         thread.start()
-    should_stop.wait()
+    while not should_stop.wait(REPORT_S):
+        teller.tell({each.name: {Cause.CLIENTS: each.refused} for each in services if each.refused})
     for thread in threads:
         thread.join(_END_S)
     if failures:

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 
 from contract.messages import TelemetryWindow
 from edge_agent.inference.workers import Crash, WorkerWindow
+from edge_agent.overload import Cause, Totals, add_refusal
 from edge_agent.telemetry.windows import Key, merge_windows, telemetry_window, window_key
 from edge_agent.update.trial import Observation
 
@@ -32,6 +33,7 @@ class Health:
         self._lock = threading.Lock()
         self._pending: dict[Key, TelemetryWindow] = {}
         self._seen: dict[tuple[str, str], Observation] = {}
+        self._refused: Totals = {}
         self._is_throttled = False
         self._throttled_until_s = -math.inf
 
@@ -41,6 +43,11 @@ class Health:
         with self._lock:
             windows, self._pending = list(self._pending.values()), {}
         return windows
+
+    def refused(self) -> Totals:
+        """How many attempts to connect were refused by each model's workers, of those that ``drain`` has seen."""
+        with self._lock:
+            return {model: dict(counts) for model, counts in self._refused.items()}
 
     def set_throttled(self, *, is_throttled: bool) -> None:
         """From now on the board is throttled, or is not any more; what workers did until now was while it was.
@@ -89,6 +96,8 @@ class Health:
         window = telemetry_window(worker, now, is_throttled=is_throttled)
         held = self._pending.get(window_key(window))
         self._pending[window_key(window)] = window if held is None else merge_windows(held, window)
+        if worker.refused:
+            add_refusal(self._refused, worker.model, Cause.CLIENTS, worker.refused)
         key = (worker.model, worker.version)
         seen = self._seen.get(key, Observation())
         self._seen[key] = dataclasses.replace(

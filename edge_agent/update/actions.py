@@ -1,7 +1,8 @@
 """The actions of the update machine: what is done on disk and with workers in each state.
 
-Guarantees: every action may run twice, also after a kill in its middle; nothing before SWITCH touches the active slot
-or its worker. Decides no state: it returns what came out, or raises what went wrong.
+Guarantees: every action may run twice, also after a kill in its middle; nothing before SWITCH touches the active slot,
+or its worker but where memory holds one at a time and the configuration allows a gap. Decides no state: it returns what
+came out, or raises what went wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from contract.errors import StorageError, TransientError
+from contract.errors import DeviceError, StorageError, TransientError
 from edge_agent.backoff import Backoff
 from edge_agent.files import make_folder
 from edge_agent.inference.workers import WorkerHandle
@@ -20,6 +21,7 @@ from edge_agent.update.doors import Fetcher, Observer, Origin, Workers
 from edge_agent.update.fetch_protocol import ARTIFACT_FOLDER, Fetched, FetchJob
 from edge_agent.update.machine import DONE, TABLE, Action, Outcome, Record, Trigger, failure
 from edge_agent.update.slots import Slots, check_slot
+from edge_agent.update.starting import start_active
 from edge_agent.update.trial import judge_trial
 
 FETCH_BACKOFF = Backoff(base_s=2.0, cap_s=300.0)
@@ -94,6 +96,12 @@ class Actions:
         """
         return self._by_action[TABLE[record.state].action](record, interest)
 
+    def discard_candidate(self, model: str) -> None:
+        """End the candidate of a model, if it has one."""
+        candidate = self._candidates.pop(model, None)
+        if candidate is not None:
+            self._workers.discard(candidate)
+
     def _prepare(self, record: Record, _: Interest) -> Outcome:
         slots = self._slots_of(record.model)
         slots.clear_parts(but=record.version)
@@ -166,11 +174,9 @@ class Actions:
         return DONE
 
     def _test(self, record: Record, _: Interest) -> Outcome:
-        self._discard_candidate(record.model)
+        self.discard_candidate(record.model)
         slots = self._slots_of(record.model)
-        self._workers.admit(record.model, record.version, slots.path(slots.table.inactive))
-        candidate = self._start(record.model, slots.table.inactive)
-        self._candidates[record.model] = candidate
+        candidate = self._start_candidate(record, slots.table.inactive)
         summary = self._workers.self_test(candidate)
         logger.info("%s %s passed its self-test: %s", record.model, record.version, summary)
         return DONE
@@ -183,8 +189,7 @@ class Actions:
         slots.switch(target)
         active = self._workers.active(record.model)
         if active is None or active.spec.slot_dir != slots.path(target):
-            candidate = self._candidates.get(record.model) or self._start(record.model, target)
-            self._candidates[record.model] = candidate
+            candidate = self._candidates.get(record.model) or self._start_candidate(record, target)
             self._observer.forget(record.model)  # before it answers: its first crash must not be missed
             self._workers.activate(candidate)
         self._candidates.pop(record.model, None)
@@ -204,18 +209,25 @@ class Actions:
         return DONE
 
     def _restore(self, record: Record, _: Interest) -> Outcome:
-        self._discard_candidate(record.model)
+        self.discard_candidate(record.model)
         slots = self._slots_of(record.model)
         target = slots.table.good_name()
         slots.switch(target)
         active = self._workers.active(record.model)
         if not target:
-            if active is not None:
-                self._workers.discard(active)
+            self._workers.withdraw(record.model)
         elif active is None or active.spec.slot_dir != slots.path(target):
-            worker = self._start(record.model, target)
-            self._workers.activate(worker)
+            self._make_room(record.model, target)
+            start_active(self._workers, record.model, slots.table.slot(target).version, slots.path(target))
         return DONE
+
+    def _make_room(self, model: str, name: str) -> None:
+        """Make room for a version that is to come back; where there is none it is tried all the same."""
+        slots = self._slots_of(model)
+        try:
+            self._workers.admit(model, slots.table.slot(name).version, slots.path(name))
+        except DeviceError as error:
+            logger.warning("%s comes back where memory may not hold it: %s", model, error.summary())
 
     def _clear(self, record: Record, _: Interest) -> Outcome:
         slots = self._slots_of(record.model)
@@ -226,11 +238,12 @@ class Actions:
             slots.empty(failed)
         return DONE
 
+    def _start_candidate(self, record: Record, name: str) -> WorkerHandle:
+        self._workers.admit(record.model, record.version, self._slots_of(record.model).path(name))
+        candidate = self._start(record.model, name)
+        self._candidates[record.model] = candidate
+        return candidate
+
     def _start(self, model: str, name: str) -> WorkerHandle:
         slots = self._slots_of(model)
         return self._workers.start(model, slots.table.slot(name).version, slots.path(name))
-
-    def _discard_candidate(self, model: str) -> None:
-        candidate = self._candidates.pop(model, None)
-        if candidate is not None:
-            self._workers.discard(candidate)

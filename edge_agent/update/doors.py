@@ -55,7 +55,10 @@ class Workers(Protocol):
         """
 
     def discard(self, worker: WorkerHandle) -> None:
-        """End a worker, active or not."""
+        """End a candidate."""
+
+    def withdraw(self, model: str) -> None:
+        """Serve a model no more, and end its active worker if it has one."""
 
     def active(self, model: str) -> WorkerHandle | None:
         """The one that requests go to, also while it is being restarted; None when there is none."""

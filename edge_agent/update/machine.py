@@ -114,7 +114,7 @@ TABLE: Mapping[State, Row] = MappingProxyType(
             superseded=_BACK,
             exhausted=_BACK,
             interruptions=2,
-            interruption="a new candidate is tested; the active version has answered all along",
+            interruption="a new candidate is tested; the active version answers, as soon as the agent does",
         ),
         State.SWITCHING: Row(
             action=Action.SWITCH,

@@ -29,6 +29,7 @@ from edge_agent.update.journal import Journal
 from edge_agent.update.machine import Record
 from edge_agent.update.report import report_model
 from edge_agent.update.slots import Slots
+from edge_agent.update.starting import start_active
 
 REGAIN_TRIES = 3
 """How often a worker on its fall-back is replaced by one that asks for the delegate again; one try per idle turn."""
@@ -154,16 +155,14 @@ class Models:
         Raises:
             StorageError: Something of it is still there; it is stopped.
         """
-        worker = self._workers.active(model)
-        if worker is not None:
-            self._workers.discard(worker)
+        self._workers.withdraw(model)
         self.slots(model).remove()
         del self._slots[model]
         self._records.pop(model, None)
 
-    def has_silent(self) -> bool:
-        """Whether some model that should answer has no worker."""
-        return any(self._is_silent(model) for model in self.names)
+    def silent(self) -> list[str]:
+        """Models that should answer and have no worker."""
+        return [model for model in self.names if self._is_silent(model)]
 
     def _is_silent(self, model: str) -> bool:
         return bool(self.slots(model).table.active) and self._workers.active(model) is None
@@ -177,9 +176,8 @@ class Models:
         Raises:
             StorageError: A fallback answers, but could not be made the active slot.
         """
-        for model in self.names:
-            if self._is_silent(model):
-                self._start_worker(model, on_failed)
+        for model in self.silent():
+            self._start_worker(model, on_failed)
 
     def _start_worker(self, model: str, on_failed: Callable[[StartFailure], None]) -> None:
         slots = self.slots(model)
@@ -188,8 +186,7 @@ class Models:
         for name in self._slots_to_try(model):
             version = slots.table.slot(name).version
             try:
-                worker = self._workers.start(model, version, slots.path(name))
-                self._workers.activate(worker)
+                start_active(self._workers, model, version, slots.path(name))
             except (DeviceError, RejectedError) as error:
                 failures.append((version, error))
             else:

@@ -155,7 +155,17 @@ class Runner:
         except StorageError as error:
             # Nothing was done that is not written down; the next try starts from the same state.
             logger.warning("the update runner waits: %s", error.summary())
+            self._close_gaps()
             return IDLE_S
+
+    def _close_gaps(self) -> None:
+        """Let what answers in between who waits for a version that cannot go on now; its candidate gives its memory."""
+        try:
+            for model in self._models.silent():
+                self._actions.discard_candidate(model)
+            self._models.start_workers(self._on_start_failed)
+        except StorageError as error:
+            logger.warning("not every model has an answering version: %s", error.summary())
 
     def _turn(self) -> float:
         self._take_submitted()

@@ -79,6 +79,7 @@ class World:
         on_change: Called with every change.
         delegate: What the next worker runs on.
         threads: How many a worker may have now.
+        holds_one: Whether memory holds one worker of a model at a time, so that the active one ends first.
         tried_steps: How often a worker was to be replaced because of that.
         threads_at: State of a deployment to threads of the active worker when it was told last.
         on_reported: Called after every report.
@@ -86,6 +87,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.threads = 1
+        self.holds_one = False
         self.tried_steps = 0
         self.threads_at: dict[State, int] = {}
         self.delegate = DelegateReport(requested="xnnpack", actual="xnnpack")
@@ -229,6 +231,9 @@ class World:
 
     def start(self, model: str, version: str, slot_dir: Path) -> WorkerHandle:
         self.power.draw()
+        if self.holds_one:
+            held = [*self.candidates, *self.serving.values()]
+            assert model not in {worker.spec.model for worker in held}, "memory holds one worker of a model"
         self.fail("start", version)
         content = check_slot(slot_dir, model=model, version=version, profile=PROFILE)
         self._keys += 1
@@ -250,6 +255,8 @@ class World:
         assert slot_dir.name in {"a", "b"}, model
         self.power.draw()
         self.fail("admit", version)
+        if self.holds_one:
+            self.serving.pop(model, None)
 
     def self_test(self, worker: WorkerHandle) -> str:
         self.power.draw()
@@ -269,15 +276,17 @@ class World:
         self.power.draw()
         if worker in self.candidates:
             self.candidates.remove(worker)
-        elif self.serving.get(worker.spec.model) == worker:
-            del self.serving[worker.spec.model]
+
+    def withdraw(self, model: str) -> None:
+        self.power.draw()
+        self.serving.pop(model, None)
 
     def active(self, model: str) -> WorkerHandle | None:
         self.power.draw()
         return self.serving.get(model)
 
     def may_regain(self, worker: WorkerHandle) -> bool:
-        return worker.delegate.is_fallback
+        return worker.delegate.is_fallback and not self.holds_one
 
     def is_out_of_step(self, worker: WorkerHandle) -> bool:
         return worker.spec.threads != self.threads

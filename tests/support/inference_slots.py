@@ -291,6 +291,10 @@ def hammers(
                 process.kill()
 
 
+def nobody(*_: object) -> None:
+    """Whom nothing has to be told."""
+
+
 def fixed_threads(count: int = 1) -> ThreadTuning:
     """Threads that are settled, so that nothing is measured and nothing written."""
     return ThreadTuning(WorkerSettings(threads=count), count, Path("/nowhere"), Facts)

@@ -20,6 +20,7 @@ from tests.support.inference_slots import (
     images_of,
     is_running,
     manifest_of,
+    nobody,
     serve,
     slot_of,
 )
@@ -29,7 +30,7 @@ NEED = PEAK + WORKER_BYTES + RESERVE_BYTES
 
 
 def a_crew(pool: Pool, swap: Swap, room: int) -> Crew:
-    return Crew(pool, fixed_threads(), START_S, START_S, lambda: UNPROVED, swap, lambda: room)
+    return Crew(pool, fixed_threads(), START_S, START_S, lambda: UNPROVED, swap, lambda: room, on_gap=nobody)
 
 
 def test_a_candidate_that_does_not_fit_is_refused_and_the_active_one_answers_on(

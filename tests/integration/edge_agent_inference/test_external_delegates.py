@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ from tests.support.inference_slots import (
     images_of,
     is_running,
     model_bytes,
+    nobody,
     npz_of,
     short_folder,
     slot_of,
@@ -61,7 +63,7 @@ def pool(crashes: list[Crash]) -> Iterator[Pool]:
 
 
 def start(pool: Pool, engine: Engine, slot: Path | None = None) -> WorkerHandle:
-    crew = Crew(pool, fixed_threads(), START_S, START_S, lambda: engine)
+    crew = Crew(pool, fixed_threads(), START_S, START_S, lambda: engine, on_gap=nobody)
     return crew.start("digits", "1.0.0", slot or slot_of("1.0.0"))
 
 
@@ -108,7 +110,7 @@ def test_a_delegate_that_passed_its_probe_and_hangs_in_the_worker_costs_one_star
     stuck.touch()
     with short_folder() as run_dir, a_pool(run_dir, may_fork=may_fork) as (pool, crashes):
         before = children()
-        crew = Crew(pool, fixed_threads(), HANG_S, START_S, lambda: an_engine(delegate))
+        crew = Crew(pool, fixed_threads(), HANG_S, START_S, lambda: an_engine(delegate), on_gap=nobody)
         handle = crew.start("digits", "1.0.0", slot_of("1.0.0"))
         report = handle.delegate
 
@@ -189,9 +191,9 @@ def test_a_lost_delegate_of_a_variants_own_is_told_by_its_name_and_may_come_back
     (slot / "variant").write_bytes(msgspec.json.encode({"name": npu.name, "fallback": cpu.name}))
 
     for behaviour, may_regain in (("REFUSES", True), ("CRASHES", False)):
-        engine = an_engine(a_delegate(behaviour))
-        handle = start(pool, engine, slot)
-        crew = Crew(pool, fixed_threads(), START_S, START_S, lambda engine=engine: engine)  # type: ignore[misc]
+        handle = start(pool, an_engine(a_delegate(behaviour)), slot)
+        known = functools.partial(an_engine, a_delegate(behaviour))
+        crew = Crew(pool, fixed_threads(), START_S, START_S, known, on_gap=nobody)
 
         assert handle.variant == cpu.name
         assert (handle.delegate.requested, handle.delegate.actual) == ("npu", "xnnpack")
@@ -260,7 +262,9 @@ def test_a_delegate_that_answers_wrongly_is_caught_by_the_self_test(pool: Pool, 
 
 def test_only_a_delegate_that_may_come_back_is_worth_another_try(pool: Pool) -> None:
     refused = start(pool, an_engine(a_delegate("REFUSES")))
-    crew = Crew(pool, fixed_threads(), START_S, START_S, lambda: an_engine(a_delegate("REFUSES")))
+    crew = Crew(
+        pool, fixed_threads(), START_S, START_S, lambda: an_engine(a_delegate("REFUSES")), on_gap=nobody
+    )
     assert crew.may_regain(refused)
     assert not crew.may_regain(start(pool, an_engine(a_delegate("CRASHES"))))
     assert not crew.may_regain(start(pool, an_engine()))

@@ -19,11 +19,11 @@ from typing import NamedTuple
 
 import pytest
 
-from contract.errors import AgentUnavailableError, DeadlineError
+from contract.errors import DeadlineError, OverloadError
 from edge_agent import connect
 from edge_agent.inference import protocol
 from edge_agent.inference.clients import MAX_CLIENTS
-from edge_agent.inference.pool import Crash, WorkerHandle
+from edge_agent.inference.pool import Crash, Pool, WorkerHandle
 from edge_agent.inference.protocol import Failure, Request, Welcome
 from tests.support.inference_slots import (
     a_pool,
@@ -40,6 +40,7 @@ SEALED = fcntl.F_SEAL_SHRINK
 
 class Victim(NamedTuple):
     run_dir: Path
+    pool: Pool
     handle: WorkerHandle
     crashes: list[Crash]
 
@@ -86,7 +87,7 @@ def a_memfd(size: int, seals: int = SEALED) -> Iterator[int]:
 def victim() -> Iterator[Victim]:
     """One worker for all the tests of this file: what does not kill it must not weaken it either."""
     with short_folder() as folder, a_pool(folder) as (pool, crashes):
-        yield Victim(folder, serve(pool), crashes)
+        yield Victim(folder, pool, serve(pool), crashes)
 
 
 @pytest.fixture
@@ -317,8 +318,12 @@ def test_more_clients_than_a_worker_takes_are_told_and_may_come_when_one_leaves(
 ) -> None:
     raws = [served() for _ in range(MAX_CLIENTS - 1)]  # the honest one is there already
 
-    with pytest.raises(AgentUnavailableError, match=f"{MAX_CLIENTS} clients"):
+    victim.pool.take_windows()
+    with pytest.raises(OverloadError, match=f"{MAX_CLIENTS} clients") as caught:
         connect(victim.run_dir).model("digits", wait_s=0.1)
+    assert "share one" in caught.value.remedy
+    assert sum(window.refused for window in victim.pool.take_windows()) >= 1, "who is refused is counted"
+    assert sum(window.refused for window in victim.pool.take_windows()) == 0, "and told once"
 
     raws[0].socket.close()
     with connect(victim.run_dir).model("digits", wait_s=10) as model:

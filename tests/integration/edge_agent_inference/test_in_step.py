@@ -30,6 +30,7 @@ from tests.support.inference_slots import (
     artifact_of,
     golden_arrays,
     images_of,
+    nobody,
     npz_of,
     wait_until,
 )
@@ -93,6 +94,7 @@ def a_crew(pool: Pool, heat: Heat, folder: Path) -> Crew:
         Swap.BESIDE,
         lambda: heat.room,
         saves=lambda: heat.is_saving,
+        on_gap=nobody,
     )
 
 

@@ -18,7 +18,7 @@ from edge_agent.inference.pool import Pool, WorkerHandle
 from edge_agent.inference.processors import usable_processors
 from edge_agent.inference.threads import WorkerSettings
 from edge_agent.thread_tuning import THREADS_FILE, ThreadTuning
-from tests.support.inference_slots import START_S, images_of, slot_of, wait_until
+from tests.support.inference_slots import START_S, images_of, nobody, slot_of, wait_until
 
 pytestmark = pytest.mark.skipif(usable_processors() < 2, reason="one processor leaves nothing to measure")
 
@@ -28,7 +28,7 @@ FACTS = Facts(runtimes=(InstalledRuntime(name="ai-edge-litert", version="2.3.0")
 
 def a_crew(pool: Pool, folder: Path, facts: Facts = FACTS, cap: int = 0) -> Crew:
     tuning = ThreadTuning(WorkerSettings(), 2, folder, lambda: facts, lambda: cap, most_s=START_S)
-    return Crew(pool, tuning, START_S, START_S, lambda: ENGINE)
+    return Crew(pool, tuning, START_S, START_S, lambda: ENGINE, on_gap=nobody)
 
 
 def start(pool: Pool, folder: Path, facts: Facts = FACTS, slot: Path | None = None) -> WorkerHandle:

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -30,12 +31,18 @@ def with_good_version(folder: str) -> World:
     return world
 
 
-def kill_everywhere(prepare: Callable[[World], None], check: Callable[[World], None]) -> int:
+MEMORY = pytest.mark.parametrize("holds_one", [False, True], ids=["beside", "with-a-gap"])
+
+
+def kill_everywhere(
+    prepare: Callable[[World], None], check: Callable[[World], None], *, holds_one: bool
+) -> int:
     """Kill at the first call, the second, and so on, until one run is not killed; how many kills there were."""
     calls = 0
     while True:
         with tempfile.TemporaryDirectory(dir=RAM_DISK) as folder:
             world = with_good_version(folder)
+            world.holds_one = holds_one
             prepare(world)
             world.desire(digits=("1.1.0", "d2"))
             world.power.calls_left = calls
@@ -55,15 +62,19 @@ def kill_everywhere(prepare: Callable[[World], None], check: Callable[[World], N
         calls += 1
 
 
-def test_killed_anywhere_a_deployment_goes_on_and_succeeds() -> None:
+@MEMORY
+def test_killed_anywhere_a_deployment_goes_on_and_succeeds(*, holds_one: bool) -> None:
     def check(world: World) -> None:
         assert world.models.records["digits"].state is State.SUCCEEDED
         assert world.answering() == "1.1.0"
 
-    assert kill_everywhere(lambda _: None, check) > 30
+    assert kill_everywhere(lambda _: None, check, holds_one=holds_one) > 30
 
 
-def test_killed_anywhere_a_deployment_that_fails_still_fails_and_the_old_version_answers() -> None:
+@MEMORY
+def test_killed_anywhere_a_deployment_that_fails_still_fails_and_the_old_version_answers(
+    *, holds_one: bool
+) -> None:
     for door, error in FAILURES.items():
 
         def prepare(world: World, door: tuple[str, str] = door, error: LitefleetError = error) -> None:
@@ -74,10 +85,11 @@ def test_killed_anywhere_a_deployment_that_fails_still_fails_and_the_old_version
             assert record.state is State.FAILED
             assert world.answering() == "1.0.0"
 
-        assert kill_everywhere(prepare, check) > 8
+        assert kill_everywhere(prepare, check, holds_one=holds_one) > 8
 
 
-def test_killed_anywhere_a_failed_trial_brings_the_old_version_back() -> None:
+@MEMORY
+def test_killed_anywhere_a_failed_trial_brings_the_old_version_back(*, holds_one: bool) -> None:
     def prepare(world: World) -> None:
         world.observation = Observation(crashes=1, last_crash="SIGSEGV")
 
@@ -85,7 +97,7 @@ def test_killed_anywhere_a_failed_trial_brings_the_old_version_back() -> None:
         assert world.models.records["digits"].reason is Reason.TRIAL
         assert world.answering() == "1.0.0"
 
-    assert kill_everywhere(prepare, check) > 30
+    assert kill_everywhere(prepare, check, holds_one=holds_one) > 30
 
 
 STEPS = st.tuples(
@@ -96,12 +108,14 @@ STEPS = st.tuples(
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(STEPS, min_size=1, max_size=4))
+@given(st.lists(STEPS, min_size=1, max_size=4), st.booleans())
 def test_whatever_happens_in_whatever_order_the_device_comes_to_rest_with_a_good_version(
     steps: list[tuple[str, list[int], str | None]],
+    holds_one: bool,  # noqa: FBT001 - drawn by hypothesis
 ) -> None:
     with tempfile.TemporaryDirectory(dir=RAM_DISK) as folder:
         world = with_good_version(folder)
+        world.holds_one = holds_one
         for index, (version, kills, failing) in enumerate(steps):
             deployment = f"x{index}"
             good = world.answering()
