@@ -78,6 +78,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         memory_bytes: Memory the kernel sees.
         glibc: Level of the C library, for example ``2.36``.
         glibcxx: Level of the C++ library, for example ``3.4.30``.
+        libraries: Digest of where the loader finds which libraries, ld.so(8): one that is installed changes it.
         python: Version.
         numpy: Version; empty when it is not installed.
         runtimes: Installed TFLite runtimes.
@@ -98,6 +99,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     memory_bytes: int = 0
     glibc: str = ""
     glibcxx: str = ""
+    libraries: str = ""
     python: str = ""
     numpy: str = ""
     runtimes: tuple[InstalledRuntime, ...] = ()

@@ -82,6 +82,7 @@ def read_facts(root: Path = Path("/"), python: PythonEnvironment | None = None) 
         memory_bytes=_memory_bytes(root),
         glibc=library_level(find_library("libc.so.6", root, arch), b"GLIBC_"),
         glibcxx=library_level(find_library("libstdc++.so.6", root, arch), b"GLIBCXX_"),
+        libraries=stamp_of(root / "etc/ld.so.cache").sha256,
         python=python.version,
         numpy=_installed_version("numpy", python.paths),
         runtimes=tuple(_runtimes(python.paths)),

@@ -21,6 +21,7 @@ from edge_agent.inference.probe_protocol import (
     At,
     Failed,
     Line,
+    Loaded,
     Passed,
     ProbeJob,
     Stage,
@@ -125,6 +126,9 @@ def main(arguments: list[str]) -> None:
         os.write(int(arguments[0]), encode_probe(line) + b"\n")
 
     tell(probe(job, tell))
+    from edge_agent.inference.loaded import loaded_libraries
+
+    tell(Loaded(libraries=tuple(loaded_libraries())))
     os._exit(0)
 
 

@@ -3,7 +3,8 @@
 PURE. Rules:
 
 1. The child gets one ``ProbeJob`` as JSON in its arguments. It writes JSON lines into a pipe of its own: a ``Stage``
-   before each stage, then one ``Passed`` or ``Failed``. What it prints elsewhere is quoted, never parsed.
+   before each stage, then one ``Passed`` or ``Failed``, at last ``Loaded``. What it prints elsewhere is quoted, never
+   parsed.
 2. How far it came is the last stage it named, whatever ended it.
 """
 
@@ -68,7 +69,13 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="f
     text: str
 
 
-Line = Stage | Passed | Failed
+class Loaded(msgspec.Struct, frozen=True, kw_only=True, tag_field="line", tag="loaded"):
+    """The shared libraries that took part, by path."""
+
+    libraries: tuple[str, ...]
+
+
+Line = Stage | Passed | Failed | Loaded
 
 WRONG_ANSWER = "WrongAnswer"
 
@@ -85,6 +92,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
         is_late: It was ended because it took longer than ``limit_s``.
         limit_s: How long it had.
         output: The end of what it and its libraries printed.
+        libraries: Paths of what it had loaded when it had answered.
     """
 
     at: At
@@ -95,10 +103,11 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     is_late: bool = False
     limit_s: float = 0.0
     output: str = ""
+    libraries: tuple[str, ...] = ()
 
 
 _JOB = msgspec.json.Decoder(ProbeJob)
-_LINE: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Stage | Passed | Failed)
+_LINE: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Stage | Passed | Failed | Loaded)
 
 
 def encode_probe(message: ProbeJob | Line) -> bytes:

@@ -134,6 +134,7 @@ def _end(child: subprocess.Popen[bytes], grace_s: float) -> None:
 
 def _outcome(lines: bytes, output: bytes, code: int, *, is_late: bool, limit_s: float) -> Outcome:
     at, passed, failed = At.STARTING, None, None
+    libraries: tuple[str, ...] = ()
     for line in read_lines(lines):
         if isinstance(line, Stage):
             at = line.at
@@ -141,6 +142,8 @@ def _outcome(lines: bytes, output: bytes, code: int, *, is_late: bool, limit_s: 
             passed = line
         elif isinstance(line, Failed):
             failed = line
+        else:
+            libraries = line.libraries
     has_answered = passed is not None or failed is not None
     return Outcome(
         at=at,
@@ -151,6 +154,7 @@ def _outcome(lines: bytes, output: bytes, code: int, *, is_late: bool, limit_s: 
         is_late=is_late and not has_answered,
         limit_s=limit_s,
         output=output[-_OUTPUT_KEPT_BYTES:].decode("utf-8", "replace").strip(),
+        libraries=libraries,
     )
 
 

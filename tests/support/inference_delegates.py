@@ -33,9 +33,31 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
 def delegate_library(behaviour: str) -> Path:
     """A delegate that behaves as the source's first comment says, for example ``WORKS``."""
     library = Path(_folder().name) / f"lib{behaviour.lower()}.so"
-    options = ["-shared", "-fPIC", "-Wall", "-Wno-unused", "-O1", f"-D{behaviour}", "-o", str(library)]
-    subprocess.run([require("gcc"), *options, str(SOURCE)], check=True, timeout=60)
+    _compile("-Wall", "-Wno-unused", f"-D{behaviour}", "-o", library, SOURCE)
     return library
+
+
+def a_part(path: Path, *, is_broken: bool) -> Path:
+    """A library for ``a_delegate_with``; a new file in place of one that is there."""
+    path.unlink(missing_ok=True)
+    source = path.with_suffix(".c")
+    source.write_text(f"int is_broken(void) {{ return {int(is_broken)}; }}\n")
+    _compile("-o", path, source)
+    return path
+
+
+def a_delegate_with(part: Path) -> ExternalDelegate:
+    """A delegate that needs another library: works as long as that one is not broken."""
+    library = part.with_name("libnpu.so")
+    _compile(
+        "-DPARTS", "-o", library, SOURCE, part, f"-Wl,-rpath,{part.parent}", f"-Wl,-soname,{library.name}"
+    )
+    return ExternalDelegate(name="npu", library=str(library))
+
+
+def _compile(*arguments: str | Path) -> None:
+    command = [require("gcc"), "-shared", "-fPIC", "-O1", *map(str, arguments)]
+    subprocess.run(command, check=True, timeout=60)
 
 
 def a_delegate(behaviour: str, *, name: str = "npu", **options: str) -> ExternalDelegate:

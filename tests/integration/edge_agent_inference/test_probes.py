@@ -16,8 +16,8 @@ from edge_agent.inference.probe import probe as run_probe
 from edge_agent.inference.probe_protocol import At, Failed, Line, Outcome, Passed, ProbeJob, Stage
 from edge_agent.inference.prober import Prober
 from edge_agent.inference.resolver import Resolution, Wishes, resolve
-from edge_agent.inference.survey import CACHE_FILE, take_survey
-from tests.support.inference_delegates import a_delegate
+from edge_agent.inference.survey import CACHE_FILE, Survey, take_survey
+from tests.support.inference_delegates import a_delegate, a_delegate_with, a_part, delegate_library
 from tests.support.inference_slots import children
 
 LITERT = "ai-edge-litert"
@@ -160,6 +160,61 @@ def test_what_a_verdict_hangs_on_makes_it_stale(tmp_path: Path, fine: Outcome) -
     other = msgspec.structs.replace(delegate, options={"device": "usb:1"})
     survey(probe, tmp_path, wishes=Wishes(delegates=(other,)))
     assert probe.asked == 12
+
+
+def cause_of(survey: Survey) -> Cause | None:
+    return survey.resolution.verdicts[-1].cause
+
+
+def test_a_library_that_a_delegate_needs_makes_a_verdict_stale_when_it_is_replaced(tmp_path: Path) -> None:
+    part = a_part(tmp_path / "libpart.so", is_broken=False)
+    wishes = Wishes(delegates=(a_delegate_with(part),))
+
+    def look() -> Survey:
+        return take_survey(wishes, Prober(), agent="0.1.0", folder=tmp_path)
+
+    assert (look().is_remembered, cause_of(look()), look().is_remembered) == (False, None, True)
+    a_part(part, is_broken=True)
+    broken = look()
+    assert (broken.is_remembered, cause_of(broken), look().is_remembered) == (False, Cause.REFUSED, True)
+    a_part(part, is_broken=False)
+    mended = look()
+    assert (mended.is_remembered, cause_of(mended)) == (False, None)
+
+
+def test_a_link_to_a_library_that_leads_to_another_one_makes_a_verdict_stale(tmp_path: Path) -> None:
+    part = tmp_path / "libpart.so"
+    part.symlink_to(a_part(tmp_path / "libpart.so.1", is_broken=False))
+    wishes = Wishes(delegates=(a_delegate_with(part),))
+    take_survey(wishes, Prober(), agent="0.1.0", folder=tmp_path)
+    other = a_part(tmp_path / "libpart.so.2", is_broken=True)
+    part.unlink()
+    part.symlink_to(other)
+
+    again = take_survey(wishes, Prober(), agent="0.1.0", folder=tmp_path)
+    assert (again.is_remembered, cause_of(again)) == (False, Cause.REFUSED)
+
+
+def test_every_library_that_a_probe_loads_is_told_whether_it_passes_or_not() -> None:
+    for outcome in (outcome_of("WORKS"), outcome_of("REFUSES")):
+        folders = {Path(each).parent.name for each in outcome.libraries}
+        assert {"ai_edge_litert", "numpy.libs", "_core"} <= folders
+        assert any(Path(each).name == "libc.so.6" for each in outcome.libraries)
+        assert all(Path(each).is_file() for each in outcome.libraries)
+    assert str(delegate_library("REFUSES")) in outcome.libraries
+
+
+def test_other_folders_for_libraries_make_a_verdict_stale(
+    tmp_path: Path, fine: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = Scripted(fine)
+    survey(probe, tmp_path)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    survey(probe, tmp_path)
+    assert probe.asked == 4
+    learned = msgspec.structs.replace(read_facts(), libraries="other")
+    take_survey(Wishes(), probe, agent="0.1.0", folder=tmp_path, facts=learned)
+    assert probe.asked == 6
 
 
 def test_a_plugged_in_accelerator_makes_a_verdict_stale_and_its_new_number_does_not(

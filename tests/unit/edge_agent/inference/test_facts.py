@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edge_agent.inference.board import Facts, level
@@ -29,6 +30,17 @@ def test_a_boards_facts_are_what_the_board_says(tmp_path: Path, name: str) -> No
     assert (found.kernel, found.boot) == ("6.6.31+rpt-rpi-v8", "0b9d6f0e-6f0e-4b43-a9a3-6b1d8e1f5a11")
     assert [(each.kind, each.state, each.most) for each in found.cooling] == [("pwm-fan", 1, 4)]
     assert [(each.zone, each.celsius) for each in found.temperatures] == [("cpu-thermal", 51.54)]
+
+
+def test_a_library_that_the_loader_learns_of_changes_the_facts(tmp_path: Path) -> None:
+    python = write_board(tmp_path, BOARDS["pi-4"])
+    without = read_facts(tmp_path, python)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/ld.so.cache").write_bytes(b"libusb-1.0.so.0")
+    learned = read_facts(tmp_path, python)
+    assert without.libraries == ""
+    assert learned == msgspec.structs.replace(without, libraries=learned.libraries) != without
+    assert read_facts(tmp_path, python) == learned
 
 
 def test_a_32_bit_user_land_on_a_64_bit_kernel_is_32_bit(tmp_path: Path) -> None:
