@@ -3,7 +3,7 @@ EXTRAS_DEMO := agent packager server
 SHELL := bash
 AREA ?=
 
-.PHONY: help demo test test-arm64 test-pythons test-converters check check-style check-types check-unit bench lock format clean
+.PHONY: help demo test test-arm64 test-pythons test-converters test-gstreamer check check-style check-types check-unit bench lock format clean
 
 help:  ## What can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -48,6 +48,9 @@ test-pythons: .venv/ready  ## Unit tests of contract and agent on every Python 3
 
 test-converters: .venv/ready  ## The real converters (makes environments of some 5 GB on first use; LITEFLEET_TEST_CACHE=FOLDER keeps them there)
 	.venv/bin/pytest -q -s tests/converters
+
+test-gstreamer:  ## Pipelines through Debian's OpenCV (needs root for apt on first use, 483 MB)
+	scripts/test-gstreamer
 
 bench: .venv/ready  ## Benchmarks into build/bench/; AREA=agent or packager runs one
 	.venv/bin/python -m tests.benchmarks $(AREA)

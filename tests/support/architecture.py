@@ -27,6 +27,7 @@ BUILDING_CALLS = frozenset(
     ("open", "connect", "Popen", "Thread", "Process", "create_engine", "Client", "FastAPI")
 )
 _MODULE_NAME = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*")
+_IMPORTERS = frozenset(("import_module", "__import__", "load_library"))
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,8 @@ def imports(module: Module) -> Iterator[tuple[int, str]]:
     """Line and dotted name of everything a module imports, anywhere in it.
 
     ``from a import b`` gives ``a.b``: it may be a module. Relative imports are resolved. Calls of
-    ``import_module`` and ``__import__`` count; where one of them computes its argument, every text in the module
-    that could be a module's name counts.
+    ``import_module``, ``__import__`` and ``load_library`` count; where one of them computes its argument, every text
+    in the module that could be a module's name counts.
     """
     computed = False
     for node in ast.walk(module.tree):
@@ -80,7 +81,7 @@ def imports(module: Module) -> Iterator[tuple[int, str]]:
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(module, node)
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
-        elif isinstance(node, ast.Call) and _called(node) in {"import_module", "__import__"}:
+        elif isinstance(node, ast.Call) and _called(node) in _IMPORTERS:
             if node.args and isinstance(node.args[0], ast.Constant):
                 yield node.lineno, str(node.args[0].value)
             else:

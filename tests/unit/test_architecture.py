@@ -39,7 +39,7 @@ DOORS = {
     },
     "edge_agent": {
         "ai_edge_litert": "edge_agent.inference.runtime",
-        "cv2": "edge_agent.inference.sources.cameras",
+        "cv2": "edge_agent.inference.sources.streams",
         "gpiod": "edge_agent.inference.sources.sinks",
         "h11": "edge_agent.gateway.http",
         "linuxpy": "edge_agent.inference.sources.cameras",
@@ -214,6 +214,7 @@ def test_a_second_importer_of_a_technology_is_found_in_every_disguise() -> None:
         Module("server.b", "import importlib\nimportlib.import_module('paho.mqtt')"),
         Module("server.c", "__import__('paho')"),
         Module("packager.d", "import paho"),
+        Module("server.e", "load_library('paho.mqtt', 'pip install paho-mqtt')"),
     ]
     assert architecture.door_faults(planted, doors) == [
         "server.storages:1: imports sqlalchemy, its door is server.storage",
@@ -221,6 +222,7 @@ def test_a_second_importer_of_a_technology_is_found_in_every_disguise() -> None:
         "server.b:2: imports paho, its door is server.link",
         "server.c:1: imports paho, its door is server.link",
         "packager.d:1: imports paho, its door is None",
+        "server.e:1: imports paho, its door is server.link",
     ]
 
 

@@ -6,6 +6,7 @@ message at most is held on the way in, and the broker is told not to send one th
 
 from __future__ import annotations
 
+import math
 import queue
 import random
 import secrets
@@ -99,6 +100,7 @@ class TopicCapture:
     """Messages of a topic, from the first ``read`` on: before it nobody would take them, and the newest has to win."""
 
     waits = False
+    patience_s = math.inf
 
     def __init__(self, source: Source) -> None:
         self._newest: queue.Queue[tuple[str, bytes]] = queue.Queue(1)

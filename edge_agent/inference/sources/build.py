@@ -5,7 +5,6 @@ Guarantees: what a kind needs is imported only for a source that has it.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 from edge_agent.inference.sources.doors import Capture, Sink
@@ -28,14 +27,16 @@ def open_capture(source: Source) -> Capture:
 
         folder = Path(source.path)
         return FolderCapture(folder) if source.kind == "folder" else WatchCapture(folder, source.done)
+    from edge_agent.inference.sources.grabbing import CameraCapture
+
+    if source.kind == "opencv":
+        from edge_agent.inference.sources.streams import PATIENCE_S, opencv_opener
+
+        return CameraCapture(opencv_opener(source), PATIENCE_S)
     from edge_agent.inference.sources import cameras
 
-    open_camera = {
-        "v4l2": cameras.open_v4l2,
-        "picamera2": cameras.open_picamera,
-        "opencv": cameras.open_opencv,
-    }[source.kind]
-    return cameras.CameraCapture(partial(open_camera, source))
+    opener = cameras.v4l2_opener if source.kind == "v4l2" else cameras.picamera_opener
+    return CameraCapture(opener(source))
 
 
 def open_sink(sink: SinkSettings) -> Sink:

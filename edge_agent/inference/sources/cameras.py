@@ -1,88 +1,26 @@
-"""Cameras: V4L2 through linuxpy, picamera2, and whatever OpenCV opens. The only importer of the three.
+"""Cameras: V4L2 through linuxpy, and picamera2. The only importer of the two.
 
 Guarantees: none of them is needed by anything else: a library that is not there is a ConfigError with its remedy. A
-camera that goes away is a NotFoundError, and is opened again with the next read. Each ``open_`` function takes what
-it uses of its library as an argument, so that it can be tried against a recorded camera.
+camera that goes away is a NotFoundError, and is opened again with the next read. Each class takes what it uses of its
+library as an argument, so that it can be tried against a recorded camera.
 """
 
 from __future__ import annotations
 
-import importlib
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from contract.errors import ConfigError, LitefleetError, NotFoundError
+from contract.errors import NotFoundError
 from edge_agent.inference.sources.doors import Frame
+from edge_agent.inference.sources.grabbing import Grab, load_library
 from edge_agent.inference.sources.images import decode_camera
 from edge_agent.inference.sources.settings import Source
 
 WANTED_FORMATS = ("MJPG", "YUYV", "RGB3", "BGR3", "GREY")
 """Best first: compressed frames fit through USB at full rate, and dropped ones are never decoded."""
-_REMEDIES = {
-    "cv2": "pip install opencv-python-headless",
-    "linuxpy.video.device": "pip install linuxpy",
-    "picamera2": "apt install python3-picamera2 on Raspberry Pi OS, and a venv made with --system-site-packages",
-}
-
-
-class Grab(Protocol):
-    """An open camera."""
-
-    def grab(self, timeout_s: float) -> Frame | None:
-        """The next frame; None when none came within this time. OSError or NotFoundError when it is gone."""
-
-    def close(self) -> None:
-        """Free it."""
-
-
-class CameraCapture:
-    """A camera that is opened when it is there, and again when it comes back.
-
-    Args:
-        open_camera: Opens it.
-    """
-
-    waits = False
-
-    def __init__(self, open_camera: Callable[[], Grab]) -> None:
-        self._open = open_camera
-        self._camera: Grab | None = None
-
-    def read(self, timeout_s: float) -> Frame | None:
-        """See ``Capture``."""
-        try:
-            if self._camera is None:
-                self._camera = self._open()
-            return self._camera.grab(timeout_s)
-        except (OSError, LitefleetError) as error:
-            self.close()
-            if isinstance(error, LitefleetError):
-                raise
-            raise NotFoundError(f"the camera cannot be used: {error}") from error
-
-    def close(self) -> None:
-        """See ``Capture``."""
-        if self._camera is not None:
-            camera, self._camera = self._camera, None
-            camera.close()
-
-
-def load_library(name: str) -> Any:
-    """Import an optional library.
-
-    Raises:
-        ConfigError: It is not there, or does not load.
-    """
-    try:
-        return importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise ConfigError(
-            f"{name.partition('.')[0]} cannot be used: {error}", remedy=_REMEDIES[name]
-        ) from error
 
 
 def choose_format(offered: list[str]) -> str:
@@ -170,76 +108,20 @@ class Picamera:
         self._camera.close()
 
 
-class OpencvStream:
-    """What OpenCV opens: RTSP, HTTP, a GStreamer pipeline, a file at the pace it was filmed.
+def v4l2_opener(source: Source) -> Callable[[], Grab]:
+    """How the camera of a ``v4l2`` source is opened.
 
-    Args:
-        source: The address.
-        library: ``cv2``.
+    Raises:
+        ConfigError: The library is not there.
     """
-
-    def __init__(self, source: Source, library: Any) -> None:
-        self._library = library
-        self._name = _without_secrets(source.url)
-        self._stream = (
-            library.VideoCapture(source.url, library.CAP_GSTREAMER)
-            if source.gstreamer
-            else library.VideoCapture(source.url)
-        )
-        if not self._stream.isOpened():
-            self._stream.release()
-            raise NotFoundError(
-                f"OpenCV cannot open {self._name}",
-                remedy="use an OpenCV that is built with GStreamer, which the wheels on PyPI are not: see the line "
-                "GStreamer of cv2.getBuildInformation()"
-                if source.gstreamer
-                else "",
-            )
-        is_file = "://" not in source.url and not source.gstreamer
-        fps = float(self._stream.get(library.CAP_PROP_FPS)) if is_file else 0.0
-        self._period_s = 1 / fps if fps > 0 else 0.0
-        self._due_s = time.monotonic()
-
-    def grab(self, timeout_s: float) -> Frame | None:
-        """See ``Grab``."""
-        pause_s = self._due_s - time.monotonic()
-        if pause_s > 0:
-            time.sleep(min(pause_s, timeout_s))
-        if pause_s > timeout_s:
-            return None
-        self._due_s += self._period_s
-        ok, pixels = self._stream.read()
-        if not ok:
-            raise NotFoundError(f"{self._name} gives no more frames")
-        library = self._library
-        return Frame(
-            self._name, lambda: np.asarray(library.cvtColor(pixels, library.COLOR_BGR2RGB), np.uint8)
-        )
-
-    def close(self) -> None:
-        """See ``Grab``."""
-        self._stream.release()
+    library = load_library("linuxpy.video.device", "pip install linuxpy")
+    return partial(V4l2Camera, source, library)
 
 
-def _without_secrets(url: str) -> str:
-    """An address for logs and answers: without the user and password that RTSP addresses carry."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return url
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
-
-
-def open_v4l2(source: Source) -> Grab:
-    """The camera of a ``v4l2`` source."""
-    return V4l2Camera(source, load_library("linuxpy.video.device"))
-
-
-def open_picamera(source: Source) -> Grab:
-    """The camera of a ``picamera2`` source."""
-    return Picamera(source, load_library("picamera2"))
-
-
-def open_opencv(source: Source) -> Grab:
-    """The stream of an ``opencv`` source."""
-    return OpencvStream(source, load_library("cv2"))
+def picamera_opener(source: Source) -> Callable[[], Grab]:
+    """The same for a ``picamera2`` source."""
+    library = load_library(
+        "picamera2",
+        "apt install python3-picamera2 on Raspberry Pi OS, and a venv made with --system-site-packages",
+    )
+    return partial(Picamera, source, library)

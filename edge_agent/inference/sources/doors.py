@@ -9,7 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from contract.errors import TransientError
 from edge_agent.inference.asking import What
+
+
+class SpentError(TransientError):
+    """This process can do no more, and another can: the source ends, and the agent starts it again."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,15 @@ class Capture(Protocol):
     def waits(self) -> bool:
         """Whether its frames wait by themselves: it is read only when the one before was answered."""
 
+    @property
+    def patience_s(self) -> float:
+        """How long one read may take, seconds; after that it hangs, and the source ends. Infinite for any time."""
+
     def read(self, timeout_s: float) -> Frame | None:
         """The newest frame; None when there is none within this time, seconds.
 
         Raises:
+            SpentError: Only another process can read on.
             LitefleetError: There is nothing to read from; it is read again later.
         """
 

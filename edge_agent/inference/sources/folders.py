@@ -8,6 +8,7 @@ the newest alone when several came. Folders within the folder are looked at by `
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ class FolderCapture:
     """A folder's images and those of its folders, round after round; it is looked at anew with each."""
 
     waits = True
+    patience_s = math.inf
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,6 +56,8 @@ class WatchCapture:
         folder: Watched; not the folders within it.
         done: ``keep``, ``delete`` or ``move:DIR``; a relative DIR is within the folder.
     """
+
+    patience_s = math.inf
 
     def __init__(self, folder: Path, done: str) -> None:
         self.waits = done != "keep"

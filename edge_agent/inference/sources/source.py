@@ -2,7 +2,8 @@
 
 Guarantees: asks through the SDK like any application, so switches and restarts do not concern it; the newest frame
 wins, the others are counted and never decoded; what goes wrong is logged when it changes, not with every frame, and
-never ends it; the end of standard input does, so it cannot outlive whoever started it.
+never ends it; the end of standard input does, so it cannot outlive whoever started it, and so does a capture that hangs
+or that only another process can read on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import datetime, timezone
 from contract.errors import InputError, LitefleetError
 from edge_agent.inference.client import Agent, Model
 from edge_agent.inference.sources.control import Control
-from edge_agent.inference.sources.doors import Capture, Frame
+from edge_agent.inference.sources.doors import Capture, Frame, SpentError
 from edge_agent.inference.sources.outlet import Outlet
 from edge_agent.inference.sources.results import result_of
 from edge_agent.inference.sources.settings import Source as Settings
@@ -54,10 +55,16 @@ class Source:
         self._next_report_s = 0.0
         self._told: Counts | None = None
         self._troubles: dict[str, str] = {}
+        self._reading_s: float | None = None
+        self._spent: SpentError | None = None
         self.counts = Counts()
 
     def run(self) -> None:
-        """Feed until it is time to end."""
+        """Feed until it is time to end.
+
+        Raises:
+            SpentError: The capture hangs, or can do no more in this process.
+        """
         thread = threading.Thread(target=self._pump, name="capture", daemon=True)
         try:
             model = self._wait_for_model()
@@ -97,11 +104,17 @@ class Source:
             if self._capture.waits and not self._slot.wait_idle(_READ_S):
                 continue
             try:
+                self._reading_s = time.monotonic()
                 frame = self._capture.read(_READ_S)
+            except SpentError as error:
+                self._spent = error
+                return
             except LitefleetError as error:
                 self._note("capture", error.summary())
                 self._stop.wait(_RETRY_S)
                 continue
+            finally:
+                self._reading_s = None
             if frame is None:
                 continue
             self._note("capture", "")
@@ -116,6 +129,7 @@ class Source:
 
     def _feed_all(self, model: Model) -> None:
         while not self._control.wait(self._due_s - time.monotonic()):
+            self._check_capture()
             self._report_when_due()
             frame = self._slot.take()
             if frame is None:
@@ -131,6 +145,16 @@ class Source:
                 self._feed(model, frame)
             finally:
                 self._slot.finish()
+
+    def _check_capture(self) -> None:
+        """Raises SpentError where no more frames will come in this process."""
+        if self._spent is not None:
+            raise self._spent
+        since_s = self._reading_s
+        if since_s is not None and time.monotonic() - since_s > self._capture.patience_s:
+            raise SpentError(
+                f"the {self._settings.kind} source hangs: no answer for {self._capture.patience_s:g} s"
+            )
 
     def _feed(self, model: Model, frame: Frame) -> None:
         try:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,41 +12,9 @@ from PIL import Image
 
 from edge_agent.inference.pool import Pool
 from edge_agent.inference.sources.settings import Source
-from edge_agent.inference.sources.tally import Counts
 from edge_agent.source_processes import SourceProcesses
 from tests.support.inference_slots import ROOT, images_of, is_running, serve, told, wait_until
-
-
-@contextlib.contextmanager
-def a_source(run_dir: Path, **settings: Any) -> Iterator[subprocess.Popen[str]]:
-    text = msgspec.json.encode({"model": "digits", **settings}).decode()
-    command = [sys.executable, "-m", "edge_agent.inference.sources", "--run-dir", str(run_dir), "--tells"]
-    with subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        process.stdin.write(f"{text}\n")
-        process.stdin.flush()
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[Counts, str]:
-    """End a source; its last counts, and what it logged."""
-    output, errors = process.communicate(timeout=20)
-    assert process.returncode == 0, errors
-    return msgspec.json.decode(output.splitlines()[-1], type=Counts), errors
-
-
-def answers(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+from tests.support.source_process import a_source, answers, ended
 
 
 def put(folder: Path, digit: int, name: str) -> None:

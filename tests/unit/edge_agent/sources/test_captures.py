@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,8 +15,10 @@ from PIL import Image
 
 from contract.errors import ConfigError, InputError, NotFoundError
 from edge_agent.inference.sources import cameras, images
+from edge_agent.inference.sources.build import open_capture
 from edge_agent.inference.sources.control import Control, read_settings
 from edge_agent.inference.sources.doors import Frame
+from edge_agent.inference.sources.grabbing import CameraCapture, load_library
 from edge_agent.inference.sources.images import decode_camera, list_images, load_image
 from edge_agent.inference.sources.settings import Source
 from edge_agent.inference.sources.slot import LatestSlot
@@ -70,9 +72,9 @@ class RecordedV4l2:
         raise OSError(19, "No such device")
 
 
-def a_v4l2(library: object) -> cameras.CameraCapture:
+def a_v4l2(library: object) -> CameraCapture:
     source = Source(model="m", kind="v4l2", width=320, height=240)
-    return cameras.CameraCapture(lambda: cameras.V4l2Camera(source, library))
+    return CameraCapture(lambda: cameras.V4l2Camera(source, library))
 
 
 def test_a_camera_is_asked_for_jpeg_and_opened_again_after_it_was_unplugged() -> None:
@@ -100,10 +102,32 @@ def test_a_camera_without_a_format_that_is_read_is_refused_and_closed() -> None:
     assert library.closed == 1
 
 
-def test_a_library_that_is_missing_is_named_with_its_remedy() -> None:
-    with pytest.raises(ConfigError) as caught:
-        cameras.load_library("picamera2")
-    assert "python3-picamera2" in caught.value.remedy
+@pytest.mark.parametrize(
+    ("kind", "remedy"), [("v4l2", "pip install linuxpy"), ("picamera2", "apt install python3-picamera2")]
+)
+def test_a_library_that_is_missing_is_named_with_its_remedy(
+    kind: Literal["v4l2", "picamera2"], remedy: str
+) -> None:
+    with pytest.raises(ConfigError, match="cannot be used: No module named") as caught:
+        open_capture(Source(model="m", kind=kind))
+    assert caught.value.remedy.startswith(remedy)
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        "ImportError('numpy.core.multiarray failed to import')",
+        "ValueError('numpy.dtype size changed, may indicate binary incompatibility')",
+    ],
+)
+def test_a_library_for_another_numpy_is_told_with_the_numpy_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    (tmp_path / "for_numpy_1.py").write_text(f"raise {says}")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match="for_numpy_1 cannot be used: numpy") as caught:
+        load_library("for_numpy_1", "pip install it")
+    assert "pip install 'litefleet[agent]' 'numpy<2'" in caught.value.remedy
 
 
 class RecordedPicamera:
@@ -143,62 +167,6 @@ def test_a_raspberry_pi_camera_gives_rgb_and_a_missing_one_is_told() -> None:
     assert camera._camera.calls == ["stop", "close"]
     with pytest.raises(NotFoundError, match="camera 1 cannot be used"):
         cameras.Picamera(Source(model="m", kind="picamera2", camera=1), library)
-
-
-class RecordedOpencv:
-    """What ``cv2`` offers: a file of two red frames, 1000 a second."""
-
-    CAP_GSTREAMER, CAP_PROP_FPS, COLOR_BGR2RGB = 1800, 5, 4
-
-    def __init__(self, *, is_open: bool = True) -> None:
-        self.is_open = is_open
-        self.left = 2
-        self.opened: list[tuple[Any, ...]] = []
-
-    def VideoCapture(self, *what: Any) -> Any:  # noqa: N802 - the library's name
-        self.opened.append(what)
-        return self
-
-    def isOpened(self) -> bool:  # noqa: N802 - the library's name
-        return self.is_open
-
-    def get(self, _what: int) -> float:
-        return 1000.0
-
-    def read(self) -> tuple[bool, Any]:
-        self.left -= 1
-        return self.left >= 0, np.dstack([np.zeros((2, 2, 2), np.uint8), np.full((2, 2), 255, np.uint8)])
-
-    def cvtColor(self, pixels: Any, code: int) -> Any:  # noqa: N802 - the library's name
-        assert code == self.COLOR_BGR2RGB
-        return pixels[:, :, ::-1]
-
-    def release(self) -> None: ...
-
-
-def test_a_video_is_read_as_rgb_until_its_end() -> None:
-    stream = cameras.OpencvStream(Source(model="m", kind="opencv", url="/a.mp4"), RecordedOpencv())
-    frame = stream.grab(1.0)
-    assert frame is not None
-    assert np.asarray(frame.load())[0, 0].tolist() == [255, 0, 0]
-    assert (stream.grab(0.0) or stream.grab(1.0)) is not None
-    with pytest.raises(NotFoundError, match="no more frames"):
-        stream.grab(1.0)
-    stream.close()
-
-
-def test_an_address_is_shown_without_its_password() -> None:
-    library = RecordedOpencv(is_open=False)
-    source = Source(model="m", kind="opencv", url="rtsp://user:secret@camera:554/1?key=secret")
-    with pytest.raises(NotFoundError) as caught:
-        cameras.OpencvStream(source, library)
-    assert str(caught.value) == "OpenCV cannot open rtsp://camera:554/1"
-    assert not caught.value.remedy
-    pipeline = Source(model="m", kind="opencv", url="videotestsrc ! appsink", gstreamer=True)
-    cameras.OpencvStream(pipeline, RecordedOpencv()).close()
-    with pytest.raises(NotFoundError) as caught:
-        cameras.OpencvStream(pipeline, library)
-    assert "built with GStreamer" in caught.value.remedy
 
 
 def test_buffers_of_every_format_become_rgb_or_gray() -> None:
