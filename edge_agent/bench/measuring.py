@@ -57,7 +57,7 @@ def check_room(spec: WorkerSpec, room: Callable[[], int] = room_bytes) -> None:
         DeviceError: It does not fit.
         LitefleetError: The slot cannot be read.
     """
-    need, left = need_bytes(load_slot(spec.slot_dir).variant.peak_memory_bytes), room()
+    need, left = need_bytes(load_slot(spec.slot_dir).peak_memory_bytes()), room()
     if decide_admission(need, left, 0, Swap.BESIDE) is Admission.REFUSED:
         raise DeviceError(
             f"a bench of {spec} takes {mib(need)} of memory, {mib(left)} can be had",

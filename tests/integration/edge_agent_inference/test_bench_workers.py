@@ -20,7 +20,7 @@ from edge_agent.bench.worker_runs import Patience, run_worker
 from edge_agent.inference import control
 from edge_agent.inference.engine import Engine
 from edge_agent.inference.pool import Pool
-from tests.support.inference_delegates import a_delegate
+from tests.support.inference_delegates import a_delegate, a_slot_for_the_edge_tpu
 from tests.support.inference_slots import (
     START_S,
     a_pool,
@@ -198,3 +198,12 @@ def test_a_model_that_does_not_fit_beside_what_runs_is_refused() -> None:
     with pytest.raises(DeviceError, match="can be had") as caught:
         check_room(spec_of(), room=lambda: 8 << 20)
     assert "stop the agent" in caught.value.remedy
+
+
+def test_a_bench_whose_fallback_does_not_fit_into_memory_is_refused(tmp_path: Path) -> None:
+    slot = a_slot_for_the_edge_tpu(tmp_path / "slot", fallback_bytes=1 << 30)
+
+    with pytest.raises(DeviceError, match="takes 1048 MiB of memory"):
+        check_room(spec_of(slot=slot), lambda: 1 << 30)
+
+    check_room(spec_of(slot=slot), lambda: 1 << 31)
