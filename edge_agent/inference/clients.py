@@ -190,12 +190,15 @@ class Clients:
 
         Whoever calls this has dealt with what was said at the sockets, so no client goes before its turn. While
         draining there is nothing to hear: a client that knows of it goes on in the same memory with the next worker.
+        Nor is there while the frame of the one before is still to come: else nobody could tell it from a new request.
 
         Returns:
             Whether there was one.
         """
         client = self._last
-        if client is None or client.notice is None or client.shortcut is None or self._is_draining:
+        if client is None or client.notice is None or client.shortcut is None:
+            return False
+        if client.early or self._is_draining:
             return False
         sequence = client.notice.take(client.asked)
         if not sequence:
