@@ -41,6 +41,8 @@ _TOO_MANY = OverloadError(
     f"{MAX_CLIENTS} clients are connected already",
     remedy="close connections that are not used, or share one between threads",
 )
+_LONG_AGO = 1 << 31
+"""Half of the sequences there are: one that is smaller by more has begun anew."""
 _RECEIVE_BYTES = 64
 """Longer than any frame of a client, so that a longer record shows by its length."""
 
@@ -51,11 +53,12 @@ class _Client:
     Attributes:
         area: None until the client has attached one.
         notice: Where it may ask in shared memory, and finds answers; None for one that does neither.
-        asked: Sequence of its last request with tensors.
+        posted: Sequence of the last request that was found in shared memory, new or not.
+        said: Sequence of the last request with tensors that came over the socket.
         early: Sequence of a request that was answered before its frame was received; 0 for none.
     """
 
-    __slots__ = ("area", "asked", "early", "inputs", "notice", "outputs", "shortcut", "socket")
+    __slots__ = ("area", "early", "inputs", "notice", "outputs", "posted", "said", "shortcut", "socket")
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection
@@ -64,8 +67,7 @@ class _Client:
         self.outputs: list[npt.NDArray[np.float32]] = []
         self.shortcut: Shortcut | None = None
         self.notice: Notice | None = None
-        self.asked = 0
-        self.early = 0
+        self.posted = self.said = self.early = 0
 
 
 class Clients:
@@ -177,7 +179,7 @@ class Clients:
         client.outputs = [client.area.tensor(place) for place in welcome.outputs]
         if welcome.stored is not None and protocol.takes_stored(frame):
             client.notice = Notice(client.area, welcome.stored.notice_offset)
-            client.asked = client.notice.take(0)  # of the worker before this one, or said at the socket, too
+            client.posted = client.notice.take(0)  # of the worker before this one, or said at the socket, too
         client.shortcut = self._shortcut_of(client)
         self._send(client, protocol.encode_attached())
 
@@ -200,11 +202,14 @@ class Clients:
             return False
         if client.early or self._is_draining:
             return False
-        sequence = client.notice.take(client.asked)
+        sequence = client.notice.take(client.posted)
         if not sequence:
             return False
+        client.posted = sequence
+        if 0 <= client.said - sequence < _LONG_AGO:
+            return False  # it was said first
         began = time.perf_counter()
-        client.asked = client.early = sequence
+        client.early = sequence
         try:
             self._respond(client, sequence, client.shortcut, began)
         except ChangedError:
@@ -227,7 +232,7 @@ class Clients:
             client.early = 0
             return
         else:
-            client.asked = sequence
+            client.said = sequence
         self._respond(client, sequence, shortcut, began)
 
     def _respond(self, client: _Client, sequence: int, shortcut: Shortcut, began: float) -> None:

@@ -21,6 +21,7 @@ from tests.support.hearing import SIDE, Client, Worker, a_model, listening
 from tests.support.inference_slots import wait_until
 
 LONG_AGO = 77
+LAST = (1 << 32) - 1
 TIMEOUT_S = 20.0
 
 
@@ -157,6 +158,47 @@ def test_a_request_is_not_heard_before_the_frame_of_the_one_before_it_has_come(w
     worker.look_at_sockets()
     assert not client.hear(), "neither is answered twice"
     assert worker.counts.answered == 3
+
+
+def test_what_is_said_alone_does_not_make_a_new_request_of_the_last_one_that_was_posted(
+    worker: Worker,
+) -> None:
+    client = a_client_that_was_answered(worker)
+    client.notice.ask(2)
+    assert worker.clients.hear()
+    client.say(Request(2))
+    client.hear()
+
+    client.say(Request(3))
+    worker.look_at_sockets()
+    worker.look_at_sockets()
+
+    assert client.answer().sequence == 3
+    assert not worker.clients.hear()
+    assert not client.hear()
+
+
+def test_a_request_that_was_said_is_not_heard_later_whatever_was_said_since(worker: Worker) -> None:
+    client = a_client_that_was_answered(worker)
+    client.notice.ask(2)
+    for sequence in (2, 3):
+        client.say(Request(sequence))
+        worker.look_at_sockets()
+        assert client.answer().sequence == sequence
+
+    assert not worker.clients.hear()
+    client.notice.ask(4)
+    assert worker.clients.hear()
+
+
+def test_sequences_that_begin_anew_are_heard(worker: Worker) -> None:
+    client = a_client_that_was_answered(worker, LAST)
+    for sequence in (1, 2):
+        client.notice.ask(sequence)
+        assert worker.clients.hear()
+        assert client.answer().sequence == sequence
+        client.say(Request(sequence))
+        worker.look_at_sockets()
 
 
 def test_an_image_does_not_make_a_new_request_of_the_last_one_that_was_posted(worker: Worker) -> None:
