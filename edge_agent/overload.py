@@ -58,12 +58,30 @@ def decode_totals(line: bytes) -> Totals | None:
         return None
 
 
+class Quiet:
+    """Decides whether trouble is news. Not thread-safe."""
+
+    def __init__(self) -> None:
+        self._trouble_s: dict[str, float] = {}
+
+    def is_news(self, name: str, now_s: float) -> bool:
+        """Note trouble; whether it begins now, or comes back after ``QUIET_S`` without.
+
+        Args:
+            name: Whose.
+            now_s: Monotonic time, seconds.
+        """
+        before_s = self._trouble_s.get(name)
+        self._trouble_s[name] = now_s
+        return before_s is None or now_s - before_s >= QUIET_S
+
+
 class OverloadWatch:
     """Decides when refusals are told. Not thread-safe."""
 
     def __init__(self) -> None:
         self._last: Mapping[str, Mapping[Cause, int]] = {}
-        self._trouble_s: dict[str, float] = {}
+        self._quiet = Quiet()
 
     def take(self, totals: Totals, now_s: float) -> list[tuple[str, str]]:
         """Look at new totals of one process.
@@ -77,12 +95,7 @@ class OverloadWatch:
         """
         last, self._last = self._last, {name: dict(counts) for name, counts in totals.items()}
         news = [(name, _words(counts, last.get(name, {}))) for name, counts in sorted(totals.items())]
-        return [(name, words) for name, words in news if words and self._is_news(name, now_s)]
-
-    def _is_news(self, name: str, now_s: float) -> bool:
-        before_s = self._trouble_s.get(name)
-        self._trouble_s[name] = now_s
-        return before_s is None or now_s - before_s >= QUIET_S
+        return [(name, words) for name, words in news if words and self._quiet.is_news(name, now_s)]
 
 
 def _words(counts: Mapping[Cause, int], last: Mapping[Cause, int]) -> str:

@@ -22,7 +22,8 @@ from edge_agent.inference.sources.outlet import Outlet
 from edge_agent.inference.sources.results import result_of
 from edge_agent.inference.sources.settings import Source as Settings
 from edge_agent.inference.sources.slot import LatestSlot
-from edge_agent.inference.sources.tally import REPORT_S, Counts
+from edge_agent.inference.sources.tally import Counts
+from edge_agent.overload import REPORT_S
 
 _LOG = logging.getLogger(__name__)
 _RETRY_S = 1.0

@@ -5,16 +5,15 @@ PURE. Rules:
 1. Counts begin with the source's process and only grow.
 2. A frame that a newer one replaced before it was due is ``skipped``: the rate wants it so. One that was due, and was
    replaced because the model was busy, is ``dropped``: overload.
-3. Trouble is told when it begins, and again only after ``QUIET_S`` without.
+3. Trouble is told when it begins, and again only after ``overload.QUIET_S`` without.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-REPORT_S = 5.0
-"""How often a source tells its counts, seconds; told only when they have changed."""
-QUIET_S = 60.0
+from edge_agent.overload import Quiet
+
 LINE_MAX_BYTES = 4096
 
 
@@ -58,7 +57,7 @@ class OverloadWatch:
 
     def __init__(self) -> None:
         self._last = Counts()
-        self._trouble_s: float | None = None
+        self._quiet = Quiet()
 
     def take(self, counts: Counts, now_s: float) -> str:
         """Look at new counts.
@@ -76,9 +75,7 @@ class OverloadWatch:
         lost = counts.sink_dropped - last.sink_dropped
         if dropped <= 0 and lost <= 0:
             return ""
-        is_news = self._trouble_s is None or now_s - self._trouble_s >= QUIET_S
-        self._trouble_s = now_s
-        if not is_news:
+        if not self._quiet.is_news("", now_s):
             return ""
         came = counts.captured - last.captured
         parts = [f"{dropped} of {came} inputs dropped, the model is slower than {counts.rate_hz:g} a second"]

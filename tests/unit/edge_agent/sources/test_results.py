@@ -11,12 +11,12 @@ from edge_agent.inference.asking import Inference
 from edge_agent.inference.protocol import ScoredClass
 from edge_agent.inference.sources.results import OUTPUT_MAX_VALUES, encode_result, is_wanted, result_of
 from edge_agent.inference.sources.tally import (
-    QUIET_S,
     Counts,
     OverloadWatch,
     decode_counts,
     encode_counts,
 )
+from edge_agent.overload import QUIET_S
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
